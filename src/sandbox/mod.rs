@@ -1,0 +1,1 @@
+//! A Seam-compatible sandbox.
