@@ -1,5 +1,9 @@
 //! Keyferry: the webhook endpoint between *this phone is registered* and *the door opens for it*.
 
 pub mod clock;
+pub mod domain;
 pub mod http;
+pub mod queue;
+pub mod receiver;
+pub mod provider;
 pub mod sandbox;
