@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod domain;
 pub mod http;
+pub mod provider;
 pub mod queue;
 pub mod receiver;
-pub mod provider;
 pub mod sandbox;
+pub mod store;
+pub mod worker;
