@@ -74,10 +74,11 @@ impl ManualClock {
     pub fn advance(&self, duration: SignedDuration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.now = add(state.now, duration);
-        let later = state.sleepers.split_off(&state.now);
+        let now = state.now;
+        let later = state.sleepers.split_off(&now);
         let mut woken = std::mem::replace(&mut state.sleepers, later);
-        if let Some(exact) = { let now = state.now; state.sleepers.remove(&now) } {
-            woken.insert(state.now, exact);
+        if let Some(exact) = state.sleepers.remove(&now) {
+            woken.insert(now, exact);
         }
         for sleeper in woken.into_values().flatten() {
             // A sleeper that was dropped in the meantime needs no waking.
