@@ -3,6 +3,15 @@
 //! One attempt per call, each with a deadline; who may try again, and when, is the worker's to decide. What the provider
 //! says is returned as its own objects here, decoded tolerantly: unknown fields and kinds pass, missing newer ones too.
 
+mod attempt;
+mod error;
+mod seam;
+mod settings;
+mod wire;
+
+pub use seam::SeamClient;
+pub use settings::{ApiKey, ApiKeyError, Endpoint, EndpointError, SEAM_ENDPOINT, Settings};
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -141,7 +150,8 @@ pub trait Provider: Send + Sync + 'static {
 /// `call` is the path (`/acs/credentials/create`); no variant holds a request's content or a secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
-    /// The call did not take effect and may be repeated: connection refused, 429, 503 …
+    /// The call may be repeated: it did not take effect (connection refused, 429, 503 …), or it is one that ends in the
+    /// same state however often it is made (a read, moving an end, deleting).
     #[error("{call}: {why}")]
     Transient {
         call: &'static str,
@@ -158,8 +168,8 @@ pub enum ProviderError {
         error_type: String,
         message: String,
     },
-    /// Nobody can say whether the call took effect: a timeout, a lost answer, an unreadable answer. For a read this is
-    /// as good as transient; for a create it must be asked about.
+    /// Nobody can say whether a call that makes something (a credential, an enrollment automation) took effect: a
+    /// timeout, a lost answer, an unreadable answer. It must be asked about, never repeated blindly.
     #[error("{call}: {why}")]
     Unknown { call: &'static str, why: String },
 }
