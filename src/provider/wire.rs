@@ -299,3 +299,106 @@ id_of_object!(Entrance, "acs_entrance", "acs_entrances", "acs_entrance_id");
 id_of_object!(UserIdentity, "user_identity", "user_identities", "user_identity_id");
 id_of_object!(EnrollmentAutomation, "enrollment_automation", "enrollment_automations", "enrollment_automation_id");
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn credential() -> Value {
+        json!({
+            "acs_credential_id": "c1", "acs_system_id": "s1", "access_method": "mobile_key",
+            "created_at": "2026-03-01T10:40:00.000Z",
+        })
+    }
+
+    fn read(change: &Value) -> Result<Credential, String> {
+        let mut object = credential();
+        for (name, value) in change.as_object().into_iter().flatten() {
+            object[name] = value.clone();
+        }
+        one(json!({ "acs_credential": object, "ok": true }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_seam_may_leave_out_has_its_default_and_what_it_may_add_passes() {
+        let bare = read(&json!({})).expect("a credential");
+        assert!(bare.is_usable && !bare.is_issued && !bare.is_multi_phone_sync_credential);
+        let nulls = read(&json!({ "is_issued": null, "errors": null, "warnings": null, "visionline_metadata": null }));
+        assert_eq!(nulls.as_ref(), Ok(&bare));
+        let newer =
+            read(&json!({ "access_method": "retina", "new": { "field": 1 }, "warnings": [{ "warning_code": "new" }] }));
+        assert_eq!(newer.expect("a credential").access_method, "retina");
+    }
+
+    #[test]
+    fn a_credential_on_its_way_out_is_not_usable() {
+        let usable = |change: Value| read(&change).expect("a credential").is_usable;
+        assert!(usable(json!({ "visionline_metadata": { "is_valid": true } })));
+        assert!(usable(json!({ "warnings": [{ "warning_code": "waiting_to_be_issued" }] })));
+        assert!(!usable(json!({ "visionline_metadata": { "is_valid": false } })));
+        assert!(!usable(json!({ "warnings": [{}, { "warning_code": "being_deleted" }] })));
+    }
+
+    #[test]
+    fn a_time_is_read_in_any_notation_or_refused_but_never_dropped() {
+        let expected: Timestamp = "2026-03-04T10:40:00Z".parse().expect("a timestamp");
+        for text in
+            ["2026-03-04T10:40:00.000Z", "2026-03-04T12:40:00+02:00", "2026-03-04 10:40:00Z", "2026-03-04T10:40:00"]
+        {
+            assert_eq!(read(&json!({ "ends_at": text })).expect(text).ends_at, Some(expected), "{text}");
+        }
+        assert!(read(&json!({ "ends_at": "next week" })).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_element_is_named_and_spoils_its_list() {
+        let mut bad = credential();
+        bad["acs_credential_id"] = json!("c2");
+        bad["created_at"] = json!("jane@example.com");
+        let body = json!({ "acs_credentials": [credential(), bad], "ok": true }).to_string();
+        let error = page::<Credential>(body.as_bytes()).expect_err("refused");
+        assert!(error.starts_with("`acs_credentials[1]` (c2) cannot be read: "), "{error}");
+        assert!(!error.contains("jane"), "a value is quoted: {error}");
+    }
+
+    #[test]
+    fn an_answer_must_be_the_answer() {
+        for (body, why) in [
+            ("<html></html>", "not a JSON object: it is not JSON, line 1 column 1"),
+            ("[]", "not a JSON object: a value is not of its kind, line 1 column 0"),
+            (r#"{"acs_credential": {"#, "not a JSON object: it ends too early, line 1 column 20"),
+            (r#"{"phone": {}, "ok": true}"#, "the answer has no `acs_credential`"),
+            (
+                r#"{"acs_credential": {}, "ok": true}"#,
+                "`acs_credential` cannot be read: missing field `acs_credential_id`",
+            ),
+            (r#"{"error": {"type": "x", "message": "y"}}"#, "success with an error inside: x: y"),
+            (r#"{"ok": false}"#, "success that says `ok: false`"),
+        ] {
+            let error = one::<Credential>(body.as_bytes()).expect_err(body);
+            assert!(error.starts_with(why), "{body}: {error}");
+        }
+        assert_eq!(void(br#"{"ok": true}"#), Ok(()));
+        assert_eq!(void(br#"{"ok": true, "acs_credential": {}}"#), Ok(()));
+    }
+
+    #[test]
+    fn a_page_says_where_the_next_one_is() {
+        let next = |pagination: Value| {
+            let body = json!({ "phones": [], "pagination": pagination }).to_string();
+            page::<Phone>(body.as_bytes()).map(|page| page.next)
+        };
+        assert_eq!(next(Value::Null), Ok(None));
+        assert_eq!(next(json!({ "has_next_page": false, "next_page_cursor": null })), Ok(None));
+        assert_eq!(next(json!({ "has_next_page": true, "next_page_cursor": "x" })), Ok(Some("x".into())));
+        assert!(next(json!({ "has_next_page": true, "next_page_cursor": null })).is_err(), "a partial list");
+    }
+
+    #[test]
+    fn an_event_is_kept_as_it_stands() {
+        let event =
+            r#"{ "event_id":"e1",  "event_type":"new.kind", "occurred_at":"2026-03-01T10:40:05.356Z", "b":1.0 }"#;
+        let page = page::<ListedEvent>(format!(r#"{{"events": [{event}]}}"#).as_bytes()).expect("a page");
+        assert_eq!(page.items[0].body, event);
+    }
+}
