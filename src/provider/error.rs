@@ -127,7 +127,7 @@ fn held_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         // More digits than a number holds is a long time as well.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
-        let at = DateTimeParser::new().parse_timestamp(value).ok()?;
+        let at = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
         // A date that has passed is a negative wait.
         Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
@@ -195,3 +195,114 @@ pub(super) fn cleaned(text: &str) -> String {
     text.chars().filter(|&c| !is_unseen(c)).take(MESSAGE_CHARS_MAX).collect()
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Call = Call::repeatable("/acs/credentials/get");
+    const CREATE: Call = Call::once("/acs/credentials/create");
+    const SEAMS: &str = r#"{"error": {"type": "a_type", "message": "A message."}, "ok": false}"#;
+
+    fn now() -> Timestamp {
+        "2026-03-01T10:00:00Z".parse().expect("a timestamp")
+    }
+
+    fn refusal(status: u16, retry_after: Option<&str>, body: &str) -> Failure {
+        let status = StatusCode::from_u16(status).expect("a status");
+        Failure::Refused(Refusal { status, retry_after: retry_after.map(str::to_owned), body: body.into() })
+    }
+
+    fn word(error: &ProviderError) -> &'static str {
+        match error {
+            ProviderError::Transient { .. } => "transient",
+            ProviderError::Permanent { .. } => "permanent",
+            ProviderError::Unknown { .. } => "unknown",
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_word() {
+        let cases = [
+            (Failure::NotSent("refused".into()), "transient", "transient"),
+            (Failure::Lost("gone".into()), "transient", "unknown"),
+            (Failure::Unreadable("HTML".into()), "transient", "unknown"),
+            (refusal(429, None, SEAMS), "transient", "transient"),
+            (refusal(503, None, "<html>"), "transient", "transient"),
+            (refusal(408, None, ""), "transient", "transient"),
+            (refusal(425, None, ""), "transient", "transient"),
+            (refusal(500, None, SEAMS), "transient", "unknown"),
+            (refusal(501, None, SEAMS), "transient", "unknown"),
+            (refusal(502, None, "<html>"), "transient", "unknown"),
+            (refusal(504, None, "<html>"), "transient", "unknown"),
+            (refusal(599, None, ""), "transient", "unknown"),
+            (refusal(301, None, ""), "transient", "unknown"),
+            (refusal(302, None, ""), "transient", "unknown"),
+            (refusal(307, None, ""), "transient", "unknown"),
+            (refusal(401, None, SEAMS), "transient", "transient"),
+            (refusal(401, None, ""), "transient", "transient"),
+            (refusal(403, None, SEAMS), "transient", "transient"),
+            (refusal(400, None, SEAMS), "permanent", "permanent"),
+            (refusal(404, None, SEAMS), "permanent", "permanent"),
+            (refusal(405, None, SEAMS), "permanent", "permanent"),
+            (refusal(409, None, SEAMS), "permanent", "permanent"),
+            (refusal(422, None, SEAMS), "permanent", "permanent"),
+            (refusal(400, None, "Invalid JSON"), "transient", "transient"),
+            (refusal(404, None, "Not Found"), "transient", "transient"),
+            (refusal(407, None, "<html>"), "transient", "transient"),
+            (refusal(413, None, r#"{"error": "too large"}"#), "transient", "transient"),
+        ];
+        for (failure, read, create) in cases {
+            assert_eq!(word(&judge(READ, failure.clone(), now())), read, "a read: {failure:?}");
+            assert_eq!(word(&judge(CREATE, failure.clone(), now())), create, "a create: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_held_within_reason() {
+        let minute = Some(Duration::from_mins(1));
+        for (value, held) in [
+            ("60", minute),
+            (" 60 ", minute),
+            ("0", Some(RETRY_AFTER_MIN)),
+            ("31536000", Some(RETRY_AFTER_MAX)),
+            ("99999999999999999999999999", Some(RETRY_AFTER_MAX)),
+            ("Sun, 01 Mar 2026 10:01:00 GMT", minute),
+            ("Sun, 01 Mar 2026 09:00:00 GMT", Some(RETRY_AFTER_MIN)),
+            ("Sat, 01 Mar 9998 10:00:00 GMT", Some(RETRY_AFTER_MAX)),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let ProviderError::Transient { retry_after, .. } = judge(CREATE, refusal(429, Some(value), ""), now())
+            else {
+                panic!("429 is transient")
+            };
+            assert_eq!(retry_after, held, "Retry-After: {value}");
+        }
+    }
+
+    #[test]
+    fn a_refused_field_is_named() {
+        let body = r#"{"error": {"type": "invalid_input", "message": "2 Input Errors", "validation_errors": {"_errors": [],
+            "acs_system_id": {"_errors": ["Required"]},
+            "visionline_metadata": {"_errors": [], "card_format": {"_errors": ["Invalid"]}}}}}"#;
+        assert_eq!(
+            judge(CREATE, refusal(400, None, body), now()).to_string(),
+            "/acs/credentials/create: invalid_input: 2 Input Errors [acs_system_id, visionline_metadata.card_format]"
+        );
+    }
+
+    #[test]
+    fn a_foreign_message_becomes_one_short_line() {
+        let body = serde_json::json!({ "error": { "type": "x", "message": format!("a\r\n\u{1b}[31m\u{202e}{}", "b".repeat(999)) } });
+        let error = SeamError::of_body(body.to_string().as_bytes()).expect("an error");
+        assert_eq!(error.message, format!("a[31m{}", "b".repeat(195)));
+    }
+
+    #[test]
+    fn only_seams_own_not_found_is_believed() {
+        assert!(judge(READ, refusal(404, None, SEAMS), now()).is_not_found());
+        assert!(!judge(READ, refusal(404, None, "404 page not found"), now()).is_not_found());
+    }
+}

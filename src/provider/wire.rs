@@ -7,17 +7,17 @@
 //!
 //! Errors here never quote a value, because values are people.
 
+mod objects;
+
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 use serde_json::value::RawValue;
 
+pub(super) use objects::{EnrollmentAutomation, Entrance, UserIdentity};
+
+use super::Credential;
 use super::error::{SeamError, cleaned};
-use super::{AcsSystem, AcsUser, Credential, ListedEvent, Phone};
 
 /// An object of Seam's: the names that it goes by, and how it is read.
 pub(super) trait Object: Sized {
@@ -126,176 +126,108 @@ fn unquoted(error: &serde_json::Error) -> String {
     format!("{what}, line {} column {}", error.line(), error.column())
 }
 
-/// A time as Seam writes it: with an offset in most places, without one (UTC) where its schema says only "string".
-struct Moment(Timestamp);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{ListedEvent, Phone};
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
 
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if let Ok(at) = text.parse() {
-            return Ok(Self(at));
-        }
-        let civil: DateTime = text.parse().map_err(|_| D::Error::custom("not a time"))?;
-        civil.to_zoned(TimeZone::UTC).map(|zoned| Self(zoned.timestamp())).map_err(|_| D::Error::custom("not a time"))
-    }
-}
-
-#[derive(Deserialize)]
-struct CredentialWire {
-    acs_credential_id: String,
-    acs_system_id: String,
-    acs_user_id: Option<String>,
-    user_identity_id: Option<String>,
-    parent_acs_credential_id: Option<String>,
-    access_method: String,
-    is_multi_phone_sync_credential: Option<bool>,
-    is_issued: Option<bool>,
-    issued_at: Option<Moment>,
-    created_at: Moment,
-    starts_at: Option<Moment>,
-    ends_at: Option<Moment>,
-    visionline_metadata: Option<VisionlineWire>,
-    errors: Option<Vec<ErrorWire>>,
-    warnings: Option<Vec<WarningWire>>,
-}
-
-#[derive(Deserialize)]
-struct VisionlineWire {
-    is_valid: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct ErrorWire {
-    error_code: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WarningWire {
-    warning_code: Option<String>,
-}
-
-impl Object for Credential {
-    const ONE: &'static str = "acs_credential";
-    const MANY: &'static str = "acs_credentials";
-    const ID: &'static str = "acs_credential_id";
-
-    fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        let wire: CredentialWire = serde_json::from_str(raw.get())?;
-        let is_invalid = wire.visionline_metadata.is_some_and(|visionline| visionline.is_valid == Some(false));
-        let warnings = wire.warnings.unwrap_or_default();
-        let is_going = warnings.iter().any(|warning| warning.warning_code.as_deref() == Some("being_deleted"));
-        Ok(Self {
-            acs_credential_id: wire.acs_credential_id,
-            acs_system_id: wire.acs_system_id,
-            acs_user_id: wire.acs_user_id,
-            user_identity_id: wire.user_identity_id,
-            parent_acs_credential_id: wire.parent_acs_credential_id,
-            access_method: wire.access_method,
-            is_multi_phone_sync_credential: wire.is_multi_phone_sync_credential.unwrap_or(false),
-            is_issued: wire.is_issued.unwrap_or(false),
-            issued_at: wire.issued_at.map(|at| at.0),
-            created_at: wire.created_at.0,
-            starts_at: wire.starts_at.map(|at| at.0),
-            ends_at: wire.ends_at.map(|at| at.0),
-            is_usable: !is_invalid && !is_going,
-            errors: wire.errors.unwrap_or_default().into_iter().filter_map(|error| error.error_code).collect(),
+    fn credential() -> Value {
+        json!({
+            "acs_credential_id": "c1", "acs_system_id": "s1", "access_method": "mobile_key",
+            "created_at": "2026-03-01T10:40:00.000Z",
         })
     }
-}
 
-impl Object for Phone {
-    const ONE: &'static str = "phone";
-    const MANY: &'static str = "phones";
-    const ID: &'static str = "device_id";
-
-    fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        #[derive(Deserialize)]
-        struct Wire {
-            device_id: String,
-            device_type: String,
-            created_at: Moment,
+    fn read(change: &Value) -> Result<Credential, String> {
+        let mut object = credential();
+        for (name, value) in change.as_object().into_iter().flatten() {
+            object[name] = value.clone();
         }
-        let Wire { device_id, device_type, created_at } = serde_json::from_str(raw.get())?;
-        Ok(Self { device_id, device_type, created_at: created_at.0 })
+        one(json!({ "acs_credential": object, "ok": true }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_seam_may_leave_out_has_its_default_and_what_it_may_add_passes() {
+        let bare = read(&json!({})).expect("a credential");
+        assert!(bare.is_usable && !bare.is_issued && !bare.is_multi_phone_sync_credential);
+        let nulls = read(&json!({ "is_issued": null, "errors": null, "warnings": null, "visionline_metadata": null }));
+        assert_eq!(nulls.as_ref(), Ok(&bare));
+        let newer =
+            read(&json!({ "access_method": "retina", "new": { "field": 1 }, "warnings": [{ "warning_code": "new" }] }));
+        assert_eq!(newer.expect("a credential").access_method, "retina");
+    }
+
+    #[test]
+    fn a_credential_on_its_way_out_is_not_usable() {
+        let usable = |change: Value| read(&change).expect("a credential").is_usable;
+        assert!(usable(json!({ "visionline_metadata": { "is_valid": true } })));
+        assert!(usable(json!({ "warnings": [{ "warning_code": "waiting_to_be_issued" }] })));
+        assert!(!usable(json!({ "visionline_metadata": { "is_valid": false } })));
+        assert!(!usable(json!({ "warnings": [{}, { "warning_code": "being_deleted" }] })));
+    }
+
+    #[test]
+    fn a_time_is_read_in_any_notation_or_refused_but_never_dropped() {
+        let expected: Timestamp = "2026-03-04T10:40:00Z".parse().expect("a timestamp");
+        for text in
+            ["2026-03-04T10:40:00.000Z", "2026-03-04T12:40:00+02:00", "2026-03-04 10:40:00Z", "2026-03-04T10:40:00"]
+        {
+            assert_eq!(read(&json!({ "ends_at": text })).expect(text).ends_at, Some(expected), "{text}");
+        }
+        assert!(read(&json!({ "ends_at": "next week" })).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_element_is_named_and_spoils_its_list() {
+        let mut bad = credential();
+        bad["acs_credential_id"] = json!("c2");
+        bad["created_at"] = json!("jane@example.com");
+        let body = json!({ "acs_credentials": [credential(), bad], "ok": true }).to_string();
+        let error = page::<Credential>(body.as_bytes()).expect_err("refused");
+        assert!(error.starts_with("`acs_credentials[1]` (c2) cannot be read: "), "{error}");
+        assert!(!error.contains("jane"), "a value is quoted: {error}");
+    }
+
+    #[test]
+    fn an_answer_must_be_the_answer() {
+        for (body, why) in [
+            ("<html></html>", "not a JSON object: it is not JSON, line 1 column 1"),
+            ("[]", "not a JSON object: a value is not of its kind, line 1 column 0"),
+            (r#"{"acs_credential": {"#, "not a JSON object: it ends too early, line 1 column 20"),
+            (r#"{"phone": {}, "ok": true}"#, "the answer has no `acs_credential`"),
+            (
+                r#"{"acs_credential": {}, "ok": true}"#,
+                "`acs_credential` cannot be read: missing field `acs_credential_id`",
+            ),
+            (r#"{"error": {"type": "x", "message": "y"}}"#, "success with an error inside: x: y"),
+            (r#"{"ok": false}"#, "success that says `ok: false`"),
+        ] {
+            let error = one::<Credential>(body.as_bytes()).expect_err(body);
+            assert!(error.starts_with(why), "{body}: {error}");
+        }
+        assert_eq!(void(br#"{"ok": true}"#), Ok(()));
+        assert_eq!(void(br#"{"ok": true, "acs_credential": {}}"#), Ok(()));
+    }
+
+    #[test]
+    fn a_page_says_where_the_next_one_is() {
+        let next = |pagination: Value| {
+            let body = json!({ "phones": [], "pagination": pagination }).to_string();
+            page::<Phone>(body.as_bytes()).map(|page| page.next)
+        };
+        assert_eq!(next(Value::Null), Ok(None));
+        assert_eq!(next(json!({ "has_next_page": false, "next_page_cursor": null })), Ok(None));
+        assert_eq!(next(json!({ "has_next_page": true, "next_page_cursor": "x" })), Ok(Some("x".into())));
+        assert!(next(json!({ "has_next_page": true, "next_page_cursor": null })).is_err(), "a partial list");
+    }
+
+    #[test]
+    fn an_event_is_kept_as_it_stands() {
+        let event =
+            r#"{ "event_id":"e1",  "event_type":"new.kind", "occurred_at":"2026-03-01T10:40:05.356Z", "b":1.0 }"#;
+        let page = page::<ListedEvent>(format!(r#"{{"events": [{event}]}}"#).as_bytes()).expect("a page");
+        assert_eq!(page.items[0].body, event);
     }
 }
-
-impl Object for AcsUser {
-    const ONE: &'static str = "acs_user";
-    const MANY: &'static str = "acs_users";
-    const ID: &'static str = "acs_user_id";
-
-    fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        #[derive(Deserialize)]
-        #[expect(clippy::struct_field_names, reason = "the names are Seam's")]
-        struct Wire {
-            acs_user_id: String,
-            acs_system_id: String,
-            user_identity_id: Option<String>,
-        }
-        let Wire { acs_user_id, acs_system_id, user_identity_id } = serde_json::from_str(raw.get())?;
-        Ok(Self { acs_user_id, acs_system_id, user_identity_id })
-    }
-}
-
-impl Object for AcsSystem {
-    const ONE: &'static str = "acs_system";
-    const MANY: &'static str = "acs_systems";
-    const ID: &'static str = "acs_system_id";
-
-    fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        #[derive(Deserialize)]
-        struct Wire {
-            acs_system_id: String,
-            name: Option<String>,
-            is_credential_manager: Option<bool>,
-        }
-        let Wire { acs_system_id, name, is_credential_manager } = serde_json::from_str(raw.get())?;
-        let is_credential_manager = is_credential_manager.unwrap_or(false);
-        Ok(Self { acs_system_id, name: name.unwrap_or_default(), is_credential_manager })
-    }
-}
-
-impl Object for ListedEvent {
-    const ONE: &'static str = "event";
-    const MANY: &'static str = "events";
-    const ID: &'static str = "event_id";
-
-    fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        #[derive(Deserialize)]
-        struct Wire {
-            event_id: String,
-            event_type: String,
-            occurred_at: Moment,
-        }
-        let Wire { event_id, event_type, occurred_at } = serde_json::from_str(raw.get())?;
-        let body = bytes::Bytes::copy_from_slice(raw.get().as_bytes());
-        Ok(Self { event_id, event_type, occurred_at: occurred_at.0, body })
-    }
-}
-
-/// An object that is wanted for its id alone.
-macro_rules! id_of_object {
-    ($name:ident, $one:literal, $many:literal, $id:literal) => {
-        #[derive(Deserialize)]
-        pub(super) struct $name {
-            #[serde(rename = $id)]
-            pub(super) id: String,
-        }
-
-        impl Object for $name {
-            const ONE: &'static str = $one;
-            const MANY: &'static str = $many;
-            const ID: &'static str = $id;
-
-            fn read(raw: &RawValue) -> serde_json::Result<Self> {
-                serde_json::from_str(raw.get())
-            }
-        }
-    };
-}
-
-id_of_object!(Entrance, "acs_entrance", "acs_entrances", "acs_entrance_id");
-id_of_object!(UserIdentity, "user_identity", "user_identities", "user_identity_id");
-id_of_object!(EnrollmentAutomation, "enrollment_automation", "enrollment_automations", "enrollment_automation_id");
-

@@ -1,1 +1,3 @@
+//! One test binary: one file or folder per feature.
 
+mod provider;
