@@ -3,6 +3,11 @@
 //! With RabbitMQ, [`Publisher`] is a confirmed publish and intake consumes into the [`Inbox`]; without it, the publisher
 //! is the inbox itself. The receiver sees only [`Publisher`], the store only [`Inbox`]; neither knows which way it is.
 
+pub mod direct;
+pub mod envelope;
+pub mod rabbitmq;
+mod waiting;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
