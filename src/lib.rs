@@ -1,11 +1,14 @@
 //! Keyferry: the webhook endpoint between *this phone is registered* and *the door opens for it*.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
+pub mod lifecycle;
 pub mod provider;
 pub mod queue;
 pub mod receiver;
 pub mod sandbox;
 pub mod store;
+pub mod telemetry;
 pub mod worker;

@@ -85,6 +85,12 @@ impl Settings {
             queue: topology::QueueLimits::default(),
         }
     }
+
+    /// Says whether URL and prefix are what they should be, without connecting.
+    pub fn check(&self) -> Result<(), AddressError> {
+        address::parse(&self.url, self.heartbeat)?;
+        topology::Names::under(&self.prefix).map(drop)
+    }
 }
 
 /// A publisher, and the link that it publishes over: the caller spawns [`Link::run`] and ends it.
