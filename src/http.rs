@@ -37,7 +37,7 @@ use tower::ServiceExt as _;
 use linger::Linger;
 
 /// hyper cannot work with a smaller buffer.
-const HEAD_BYTES_MIN: usize = 8 * 1024;
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
 /// Rest after a failed accept: the kernel is out of something that others must give back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,7 +88,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         }
         let (router, uri_bytes) = (router.clone(), limits.uri_bytes);
         let service = service_fn(move |request| answer(router.clone(), request, peer, uri_bytes));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(Linger::new(stream)), service));
+        let stream = TokioIo::new(Linger::new(stream, shutdown.clone()));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
@@ -105,7 +106,9 @@ fn protocol(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head_bytes.max(HEAD_BYTES_MIN))
+        // The buffer alone is no limit: a read may run past it, and a head that is complete by then is taken.
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(BUFFER_BYTES_MIN))
         .max_headers(limits.headers)
         // A client may say that it has finished writing and still wait for its answer.
         .half_close(true);

@@ -9,22 +9,25 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
 
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A TCP stream whose shutdown waits, up to a second, for the peer to finish too.
+/// A TCP stream whose shutdown waits, up to a second, for the peer to finish too. When the whole server ends it does not
+/// wait: idle peers, who need not notice before their next request, would hold up the end.
 pub(super) struct Linger {
     stream: TcpStream,
+    hurry: CancellationToken,
     /// Set once our half is shut.
-    until: Option<Pin<Box<Sleep>>>,
+    patience: Option<BoxFuture<'static, ()>>,
 }
 
 impl Linger {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, until: None }
+    pub(super) fn new(stream: TcpStream, hurry: CancellationToken) -> Self {
+        Self { stream, hurry, patience: None }
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -68,12 +71,16 @@ impl AsyncWrite for Linger {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.until.is_none() {
+        if self.patience.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            let until = tokio::time::sleep_until(Instant::now() + LINGER);
-            self.until = Some(Box::pin(until));
+            let hurry = self.hurry.clone();
+            self.patience = Some(Box::pin(async move {
+                // Both ends of this wait mean the same.
+                let _ = tokio::time::timeout(LINGER, hurry.cancelled()).await;
+            }));
         }
-        let over = self.until.as_mut().is_none_or(|until| until.as_mut().poll(cx).is_ready());
-        if over { Poll::Ready(Ok(())) } else { self.poll_discard(cx).map(Ok) }
+        let ended = self.poll_discard(cx).is_ready();
+        let over = self.patience.as_mut().is_none_or(|patience| patience.as_mut().poll(cx).is_ready());
+        if ended || over { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }

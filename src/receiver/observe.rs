@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_flood_is_one_line_a_minute() {
         let throttle = Throttle::default();
-        let at = |seconds| Timestamp::from_second(1_772_361_605 + seconds).expect("a timestamp");
+        let at = |seconds: i64| Timestamp::from_second(1_772_361_605 + seconds).expect("a timestamp");
         assert_eq!(throttle.pass(at(0)), Some(0));
         assert_eq!([throttle.pass(at(0)), throttle.pass(at(59))], [None, None]);
         assert_eq!(throttle.pass(at(60)), Some(2));

@@ -34,13 +34,3 @@ pub fn read(kind: Kind, source: &str, delivery: &Verified) -> Result<Event, Unre
         Kind::Standard => standard::read(source, text),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One rule of a kind of body: what it needs beyond the fields that every event has.
-    pub(super) fn why(result: Result<Event, Unreadable>) -> String {
-        result.map_or_else(|unreadable| unreadable.why, |event| format!("read as {event:?}"))
-    }
-}
