@@ -34,11 +34,13 @@ pub enum Role {
 }
 
 impl Role {
-    fn receives(self) -> bool {
+    #[must_use]
+    pub fn receives(self) -> bool {
         matches!(self, Self::Run | Self::Serve)
     }
 
-    fn works(self) -> bool {
+    #[must_use]
+    pub fn works(self) -> bool {
         matches!(self, Self::Run | Self::Work)
     }
 }
@@ -69,6 +71,13 @@ impl Problem {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problems {
+    #[must_use]
+    pub fn of_one(place: &str, what: &str) -> Self {
+        Self(vec![Problem::new(place, what)])
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} mistake(s):", self.0.len())?;
@@ -82,6 +91,8 @@ pub struct Config {
     pub receiver: receiver::Limits,
     pub http: http::Limits,
     pub sources: Vec<receiver::Source>,
+    /// The kind of each source by its name, also for a role that receives nothing: to read again what was parked.
+    pub kinds: BTreeMap<String, receiver::Kind>,
     pub ops_listen: SocketAddr,
     pub ops_token: Option<SecretString>,
     pub store_url: SecretString,
@@ -157,6 +168,7 @@ impl Judge {
         self.positive(&file.receiver, &file.queue, &file.worker);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
+        let kinds = file.sources.iter().map(|source| (source.name.clone(), kind(source.kind))).collect();
         let sources = self.sources(role, file.sources);
         let rabbitmq = self.rabbitmq(role, &file.queue);
         if role.works() && file.worker.settle_seconds < file.provider.deadline_seconds {
@@ -177,6 +189,7 @@ impl Judge {
                 ..http::Limits::default()
             },
             sources,
+            kinds,
             ops_listen,
             ops_token,
             store_url: file.store.url,

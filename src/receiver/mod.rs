@@ -10,6 +10,7 @@ mod observe;
 mod outcome;
 pub mod parse;
 mod reply;
+mod reread;
 mod source;
 pub mod verify;
 
@@ -33,6 +34,7 @@ use observe::Observer;
 use outcome::{Accepted, Outcome, Rejection};
 use verify::{Refusal, Verified};
 
+pub use reread::reread;
 pub use source::{Kind, Source, SourceError};
 
 /// What one delivery may cost.

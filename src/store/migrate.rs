@@ -1,6 +1,6 @@
 //! Migrations: one folder per database, the same steps in both.
 
-use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 
 use super::sql::Db;
 use super::{StoreError, connect};
@@ -53,17 +53,26 @@ fn needed() -> i64 {
 /// The version of the last migration that ran; 0 for an empty database.
 async fn version(db: &Db) -> Result<i64, StoreError> {
     macro_rules! last {
-        ($pool:expr, $migrator:expr) => {{
-            let mut connection = $pool.acquire().await?;
-            let table = $migrator.table_name.as_ref();
-            connection.ensure_migrations_table(table).await?;
-            let applied = connection.list_applied_migrations(table).await?;
-            applied.iter().map(|migration| migration.version).max().unwrap_or_default()
-        }};
+        ($pool:expr, $migrator:expr) => {
+            $pool.acquire().await?.list_applied_migrations($migrator.table_name.as_ref()).await
+        };
     }
-    Ok(match db {
+    let applied = match db {
         Db::Sqlite { write, .. } => last!(write, SQLITE),
         Db::Postgres(pool) => last!(pool, POSTGRES),
+    };
+    match applied {
+        Ok(applied) => Ok(applied.iter().map(|migration| migration.version).max().unwrap_or_default()),
+        // The table is not made here: several processes may ask at once, and only the migrator holds a lock.
+        Err(MigrateError::Execute(error)) if is_no_such_table(&error) => Ok(0),
+        Err(MigrateError::Execute(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_no_such_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|refused| {
+        refused.code().is_some_and(|code| code == "42P01") || refused.message().starts_with("no such table")
     })
 }
 

@@ -57,6 +57,22 @@ pub enum StoreError {
     Url,
 }
 
+impl StoreError {
+    /// Waiting does not mend it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Configuration(_)) => true,
+            // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
+            // many connections" (53…).
+            Self::Database(error) => error.as_database_error().is_some_and(|refused| {
+                !refused.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53"))
+            }),
+            Self::Migration(_) | Self::Schema { .. } | Self::Corrupt(_) | Self::Url => true,
+        }
+    }
+}
+
 /// An event in a worker's hands until `until`, under `lease`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {

@@ -21,6 +21,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// A delivery out of our own store: only what was proven is ever parked.
+    pub(super) fn when_it_was_parked(delivery_id: &str, received_at: Timestamp, body: Bytes) -> Self {
+        Self { delivery_id: delivery_id.to_owned(), sent_at: received_at, body }
+    }
+
     /// The sender's id of the delivery, the same over all its attempts: 1 to 256 graphic ASCII characters.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
