@@ -1,3 +1,4 @@
 //! One test binary: one file or folder per feature.
 
 mod provider;
+mod receiver;

@@ -1,0 +1,3 @@
+//! The commands: one file each. They wire and print, and hold no rule.
+
+pub mod send;
