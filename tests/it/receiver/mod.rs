@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod connections;
+mod observed;
 mod proof;
 mod send;
 mod wire;
