@@ -1,5 +1,6 @@
 //! One test binary: one file or folder per feature.
 
 mod provider;
+mod receiver;
 mod store;
 mod support;

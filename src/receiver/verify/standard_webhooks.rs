@@ -212,3 +212,18 @@ fn decode(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
     let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
     bytes[..length].try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn svix_signs_its_documented_example_like_this() {
+        // The example's key has 18 bytes, too few for `Secret::parse`.
+        let secret = Secret::from_key(&STANDARD.decode("plJ3nmyCDGBKInavdOK15jsl").expect("base64"));
+        let sent_at = Timestamp::from_second(1_731_705_121).expect("a timestamp");
+        let body = br#"{"event_type":"ping","data":{"success":true}}"#;
+        let signature = sign(&secret, "msg_loFOjxBNrRLzqYUf", sent_at, body);
+        assert_eq!(signature, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=");
+    }
+}

@@ -1,8 +1,11 @@
 //! The receiver as its senders see it: bytes in, status out, and what it published in between.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
+
 mod answers;
 mod bodies;
 mod connections;
+mod observed;
 mod proof;
 mod send;
 mod wire;

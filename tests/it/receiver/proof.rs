@@ -113,7 +113,9 @@ fn nearly_is_not_enough() {
         ("id too long", IdMalformed, |h| set_signed(h, &"m".repeat(257), "1772361605")),
         ("other id", SignatureWrong, |h| set(h, "svix-id", b"msg_2")),
         ("other timestamp", SignatureWrong, |h| set(h, "svix-timestamp", b"1772361606")),
-        ("id twice", HeaderRepeated, |h| drop(h.append("svix-id", HeaderValue::from_static(ID)))),
+        ("id twice", HeaderRepeated, |h| {
+            h.append("svix-id", HeaderValue::from_static(ID));
+        }),
         ("timestamp twice", HeaderRepeated, |h| {
             h.append("svix-timestamp", HeaderValue::from_static("1772361605"));
         }),
@@ -125,7 +127,7 @@ fn nearly_is_not_enough() {
             let signature = h.remove("svix-signature").expect("a signature");
             h.insert("webhook-signature", signature);
         }),
-        ("no version", SignatureMalformed, |h| set(h, "svix-signature", signature(h)["v1,".len()..].as_bytes())),
+        ("no version", SignatureMalformed, |h| set(h, "svix-signature", &signature(h).as_bytes()["v1,".len()..])),
         ("version only", SignatureMalformed, |h| set(h, "svix-signature", b"v1,")),
         ("unknown version", SignatureMalformed, |h| {
             set(h, "svix-signature", signature(h).replace("v1,", "v2,").as_bytes());
