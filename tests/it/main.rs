@@ -1,3 +1,5 @@
 //! One test binary: one file or folder per feature.
 
 mod provider;
+mod queue;
+mod services;
