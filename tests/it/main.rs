@@ -1,6 +1,7 @@
 //! One test binary: one file or folder per feature.
 
 mod provider;
+mod queue;
 mod receiver;
 mod store;
 mod support;
