@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod domain;
 pub mod http;
+pub mod ops;
 pub mod provider;
 pub mod queue;
 pub mod receiver;
