@@ -1,5 +1,6 @@
 //! Keyferry: the webhook endpoint between *this phone is registered* and *the door opens for it*.
 
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod http;

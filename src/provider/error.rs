@@ -194,4 +194,3 @@ pub(super) fn cleaned(text: &str) -> String {
     };
     text.chars().filter(|&c| !is_unseen(c)).take(MESSAGE_CHARS_MAX).collect()
 }
-

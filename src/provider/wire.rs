@@ -298,4 +298,3 @@ macro_rules! id_of_object {
 id_of_object!(Entrance, "acs_entrance", "acs_entrances", "acs_entrance_id");
 id_of_object!(UserIdentity, "user_identity", "user_identities", "user_identity_id");
 id_of_object!(EnrollmentAutomation, "enrollment_automation", "enrollment_automations", "enrollment_automation_id");
-

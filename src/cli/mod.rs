@@ -1,0 +1,3 @@
+//! One file per subcommand: each wires, none holds a rule.
+
+pub mod client;
