@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A plan as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Chosen by the customer, e.g. a reservation number. 1 to 200 printable characters without `/`.
+    /// Chosen by the customer, e.g. a reservation number. 1 to 200 printable ASCII characters without `/`.
     pub key: String,
     pub spec: PlanSpec,
     pub put_at: Timestamp,
@@ -30,12 +30,14 @@ impl Plan {
     }
 }
 
-/// The body of `PUT /v1/plans/{key}`: `schemas/api/plan.json`.
+/// The body of `PUT /v1/plans/{key}`: `PlanSpec` in `schemas/api/openapi.json`.
 ///
 /// Names are Seam's own (`/acs/credentials/create`); what is not Seam's says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSpec {
+    /// Required. An absent one is read as empty, so that it is complained of together with everything else.
+    #[serde(default)]
     pub user_identity_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acs_user_id: Option<String>,
@@ -110,7 +112,7 @@ pub enum Enrollment {
 }
 
 /// One field that cannot stand, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
     pub field: String,
     pub reason: String,
@@ -153,7 +155,7 @@ impl PlanSpec {
         let mut problems = Vec::new();
         let mut say = |field: &str, reason: &str| problems.push(FieldError::new(field, reason));
         if !is_plan_key(key) {
-            say("key", "a plan's key has 1 to 200 printable ASCII characters and no \"/\"");
+            say("key", "a plan's key has 1 to 200 printable ASCII characters, no \"/\", and is not \".\" or \"..\"");
         }
         self.check_ids(&mut say);
         if let (Some(start), Some(end)) = (self.starts_at, self.ends_at)
@@ -168,7 +170,9 @@ impl PlanSpec {
     }
 
     fn check_ids(&self, say: &mut impl FnMut(&str, &str)) {
-        if !is_id(&self.user_identity_id) {
+        if self.user_identity_id.is_empty() {
+            say("user_identity_id", "it is required: whose phones are to get the key");
+        } else if !is_id(&self.user_identity_id) {
             say("user_identity_id", NOT_AN_ID);
         }
         for (field, id) in [
@@ -248,8 +252,10 @@ fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
+/// A key is a path segment of the API: `.` and `..` would be resolved away on their road to it.
 fn is_plan_key(key: &str) -> bool {
-    (1..=200).contains(&key.len()) && key.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'/')
+    let is_good = |byte: u8| (0x21..=0x7e).contains(&byte) && byte != b'/';
+    (1..=200).contains(&key.len()) && key.bytes().all(is_good) && !matches!(key, "." | "..")
 }
 
 #[cfg(test)]
@@ -285,6 +291,7 @@ mod tests {
                 r#"{"user_identity_id": "u", "acs_user_id": "a", "visionline_metadata": {"cardFormat": "x", "label": "y"}}"#,
                 vec!["visionline_metadata.cardFormat", "visionline_metadata.label"],
             ),
+            (r#"{"acs_user_id": "a", "code": "7"}"#, vec!["user_identity_id", "code"]),
             (r#"{"user_identity_id": "", "acs_system_id": "a b"}"#, vec!["user_identity_id", "acs_system_id"]),
             (r#"{"user_identity_id": "u", "acs_user_id": "a", "access_method": "code", "code": "12a"}"#, vec!["code"]),
         ];

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::rows::{self, PLAN_AND_ISSUANCE, plan_and_issuance};
-use super::sql::{Row, Value};
+use super::sql::{Row, Value, placeholders};
 use super::{Store, StoreError};
 use crate::domain::{Issuance, Phone, PhoneKey, Plan, Status};
 
@@ -143,6 +143,26 @@ impl Store {
         let sql = "SELECT plan_key, device_id, status, acs_credential_id, issued_at FROM phone_keys \
                    WHERE plan_key = $1 ORDER BY device_id";
         self.db.fetch(sql, [Value::from(plan_key)]).await?.iter().map(rows::phone_key).collect()
+    }
+
+    /// The keys of several plans, in the order of plan and phone.
+    pub async fn phone_keys_of_plans(&self, plan_keys: &[&str]) -> Result<Vec<PhoneKey>, StoreError> {
+        if plan_keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let sql = format!(
+            "SELECT plan_key, device_id, status, acs_credential_id, issued_at FROM phone_keys \
+             WHERE plan_key IN {} ORDER BY plan_key, device_id",
+            placeholders(1, plan_keys.len())
+        );
+        let values = plan_keys.iter().map(|key| Value::from(*key));
+        self.db.fetch(sql, values).await?.iter().map(rows::phone_key).collect()
+    }
+
+    /// The number of the ledger's last line; 0 before the first.
+    pub async fn ledger_head(&self) -> Result<i64, StoreError> {
+        let rows = self.db.fetch("SELECT seq FROM ledger_head WHERE id = 1", []).await?;
+        rows.first().map_or(Ok(0), |row| row.int("seq"))
     }
 
     /// Up to `limit` lines after number `after`, in order and without gaps.
