@@ -73,12 +73,10 @@ impl ManualClock {
     /// Moves time forward and wakes whoever waited for a moment that has now come.
     pub fn advance(&self, duration: SignedDuration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.now = add(state.now, duration);
-        let later = state.sleepers.split_off(&state.now);
-        let mut woken = std::mem::replace(&mut state.sleepers, later);
-        if let Some(exact) = { let now = state.now; state.sleepers.remove(&now) } {
-            woken.insert(state.now, exact);
-        }
+        let now = add(state.now, duration);
+        state.now = now;
+        let later = state.sleepers.split_off(&add(now, SignedDuration::from_nanos(1)));
+        let woken = std::mem::replace(&mut state.sleepers, later);
         for sleeper in woken.into_values().flatten() {
             // A sleeper that was dropped in the meantime needs no waking.
             let _ = sleeper.send(());

@@ -1,0 +1,9 @@
+//! One test binary: one file or folder per feature.
+
+mod main_job;
+mod provider;
+mod queue;
+mod receiver;
+mod store;
+mod support;
+mod tidy;

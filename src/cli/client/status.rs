@@ -1,0 +1,69 @@
+//! `keyferry status`
+
+use std::collections::BTreeMap;
+
+use clap::Args as ClapArgs;
+
+use super::api::Client;
+use super::out::{Out, Span};
+use super::words;
+use crate::ops::wire::{Checked, Inbox, Status};
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Print the API's own JSON (`GET /v1/status`)
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, client: &Client, out: &mut Out<'_>) -> anyhow::Result<()> {
+    let reply = client.get(&["v1", "status"], &[]).await?;
+    if args.json {
+        return Ok(out.json_line(&reply.body)?);
+    }
+    let status: Status = reply.read()?;
+    let verdict = if status.ready { Span::good("ready") } else { Span::bad("NOT READY") };
+    out.line([label("state"), verdict])?;
+    for check in &status.checks {
+        out.line([label(""), checked(check)])?;
+    }
+    inbox(&status.inbox, out)?;
+    if status.parked == 0 {
+        out.line([label("parked"), "nothing".into()])?;
+    } else {
+        let next = Span::faint("  look at it with: keyferry parked list");
+        out.line([label("parked"), Span::bad(status.parked.to_string()), next])?;
+    }
+    out.line([label("issuances"), counted(&status.issuances)])?;
+    out.line([label("phone keys"), counted(&status.phone_keys)])?;
+    out.line([label("ledger"), format!("{} lines", status.ledger_head).into()])?;
+    Ok(())
+}
+
+fn label(text: &str) -> Span {
+    Span::faint(format!("{text:<12}"))
+}
+
+fn checked(check: &Checked) -> Span {
+    match &check.why {
+        None => Span::from(format!("{} works", check.name)),
+        Some(why) if check.vital => Span::bad(format!("{} does not work: {why}", check.name)),
+        Some(why) => Span::pending(format!("{} does not work, so what needs it waits: {why}", check.name)),
+    }
+}
+
+fn inbox(inbox: &Inbox, out: &mut Out<'_>) -> anyhow::Result<()> {
+    let Some(age) = inbox.oldest_age_seconds else { return Ok(out.line([label("inbox"), "empty".into()])?) };
+    let counts = format!("{} waiting, {} retrying, {} in flight", inbox.waiting, inbox.retrying, inbox.in_flight);
+    out.line([label("inbox"), counts.into(), Span::faint(format!("  the oldest came in {} ago", words::age(age)))])?;
+    for reason in &inbox.reasons {
+        out.line([label(""), Span::pending(format!("{} × ", reason.count)), reason.why.as_str().into()])?;
+    }
+    Ok(())
+}
+
+fn counted(counts: &BTreeMap<String, i64>) -> Span {
+    let counts: Vec<String> =
+        counts.iter().filter(|(_, count)| **count > 0).map(|(word, count)| format!("{count} {word}")).collect();
+    if counts.is_empty() { "none".into() } else { counts.join(", ").into() }
+}

@@ -1,0 +1,163 @@
+//! The commands: one file each, wiring and nothing else. Rules are in the parts that they wire.
+
+mod check;
+mod demo;
+mod roles;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::config::{Flags, Problems, Role};
+use crate::service::Surroundings;
+use crate::telemetry::{self, LogFormat};
+
+/// Variables as the process was given them.
+pub type Environment = BTreeMap<String, String>;
+
+/// Carries “this person's phone is registered” to “the door opens for it”.
+///
+/// The webhook endpoint, the queue and the workers of a mobile-key product built on Seam: signed webhooks come in, Seam
+/// issues one credential per stay to every phone of the person, and a ledger says at any moment which phone has which
+/// key, and why not.
+#[derive(Debug, Parser)]
+#[command(name = "keyferry", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  keyferry demo                     the whole story in one process, nothing to set up
+  keyferry sandbox                  a Seam-compatible server on this machine
+  keyferry run                      receiver, worker and ops API in one process
+
+Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration.
+Logs go to standard error; KEYFERRY_LOG=debug says more, KEYFERRY_LOG_FORMAT=json is for machines.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole story in one process: a plan, two phones, a key on each
+    Demo(demo::Args),
+    /// Receiver, worker, sweep and ops API in one process
+    Run(ServerArgs),
+    /// The receiver alone: many of these, behind a load balancer, on RabbitMQ
+    Serve(ServerArgs),
+    /// Intake, worker and ops API alone: many of these, on RabbitMQ and PostgreSQL
+    Work(ServerArgs),
+    /// Bring the store's schema to the version of this program
+    Migrate(ServerArgs),
+    /// Check the configuration, or print its schema
+    #[command(subcommand)]
+    Config(check::Command),
+}
+
+/// Where the configuration comes from. Flags go over the environment, and that over the file.
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// Configuration file (TOML); `keyferry config schema` says what may stand in it
+    #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port of the receiver [env: KEYFERRY_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address and port of the ops API, health and metrics [env: KEYFERRY_OPS_LISTEN] [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    ops_listen: Option<String>,
+    /// The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]
+    #[arg(long, value_name = "URL")]
+    store_url: Option<String>,
+    /// RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]
+    #[arg(long, value_name = "URL")]
+    amqp_url: Option<String>,
+}
+
+impl ServerArgs {
+    fn flags(&self) -> Flags {
+        Flags {
+            listen: self.listen.clone(),
+            ops_listen: self.ops_listen.clone(),
+            store_url: self.store_url.clone(),
+            amqp_url: self.amqp_url.clone(),
+        }
+    }
+
+    /// The text of the configuration file, if one is named.
+    fn file(&self) -> anyhow::Result<Option<String>> {
+        read_file(self.config.as_deref())
+    }
+}
+
+fn read_file(path: Option<&std::path::Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => Err(Problems::of_one(&path.display().to_string(), &format!("it cannot be read: {error}")).into()),
+    }
+}
+
+/// Parses the arguments, runs the command, and says how it went.
+pub fn main(environment: Environment) -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command, &environment) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            let is_configuration = error.downcast_ref::<Problems>().is_some();
+            ExitCode::from(if is_configuration { 64 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
+    log(&command, environment);
+    // Two TLS users with one provider: chosen here, once.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = Runtime::new().context("the async runtime cannot start")?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(args) => demo::run(args, surroundings()?).await,
+            Command::Run(args) => roles::run(Role::Run, args, environment, surroundings()?).await,
+            Command::Serve(args) => roles::run(Role::Serve, args, environment, surroundings()?).await,
+            Command::Work(args) => roles::run(Role::Work, args, environment, surroundings()?).await,
+            Command::Migrate(args) => roles::migrate(args, environment).await,
+            Command::Config(command) => check::run(command, environment),
+        }
+    })
+}
+
+fn log(command: &Command, environment: &Environment) {
+    let is_server = matches!(command, Command::Run(_) | Command::Serve(_) | Command::Work(_));
+    let default = if is_server { "info" } else { "warn" };
+    let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let filter = get("KEYFERRY_LOG").or_else(|| get("RUST_LOG")).unwrap_or(default);
+    let format = if get("KEYFERRY_LOG_FORMAT") == Some("json") { LogFormat::Json } else { LogFormat::Text };
+    // Fails only where a subscriber is set already, which then does the work.
+    let _ = telemetry::log(filter, format);
+}
+
+fn surroundings() -> anyhow::Result<Surroundings> {
+    let metrics = telemetry::metrics().context("the metrics recorder cannot be installed")?;
+    Ok(Surroundings { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), metrics })
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+fn report(error: &anyhow::Error) {
+    let mut chain = error.chain().map(ToString::to_string);
+    let mut text = chain.next().unwrap_or_default();
+    for cause in chain {
+        // An error that already says its cause need not say it twice.
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    eprintln!("keyferry: {text}");
+}

@@ -1,0 +1,74 @@
+//! `run`, `serve`, `work`: bind, start, end. And `migrate`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+
+use super::{Environment, ServerArgs};
+use crate::config::{self, Role};
+use crate::service::{self, Listeners, Surroundings};
+use crate::{lifecycle, store};
+
+pub(super) async fn run(
+    role: Role,
+    args: ServerArgs,
+    environment: &Environment,
+    surroundings: Surroundings,
+) -> anyhow::Result<ExitCode> {
+    let config = config::load(role, &args.flags(), environment, args.file()?.as_deref())?;
+    let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
+    let receiver = match role.receives() {
+        true => Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?),
+        false => None,
+    };
+    let ops = bind(config.ops_listen, "the ops API", "--ops-listen or KEYFERRY_OPS_LISTEN").await?;
+    announce(role, &config, receiver.as_ref(), &ops);
+    let left = service::run(role, config, Listeners { receiver, ops }, surroundings, &shutdown).await?;
+    if left > 0 {
+        tracing::warn!(left, "ended with work in hand; it will be taken up again");
+        return Ok(ExitCode::FAILURE);
+    }
+    tracing::info!("ended with nothing in hand");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{what} cannot listen on {address}; set {setting} to a free address"))
+}
+
+fn announce(role: Role, config: &config::Config, receiver: Option<&TcpListener>, ops: &TcpListener) {
+    let address = |listener: &TcpListener| listener.local_addr().map(|it| it.to_string()).unwrap_or_default();
+    if let Some(receiver) = receiver {
+        for source in &config.sources {
+            let url = format!("http://{}/webhooks/{}", address(receiver), source.name());
+            tracing::info!(url, kind = source.kind().as_str(), "takes webhooks");
+        }
+    }
+    tracing::info!(url = format!("http://{}", address(ops)), "answers for operators");
+    if let Some(provider) = config.provider.as_ref().filter(|_| role.works()) {
+        tracing::info!(host = provider.endpoint.host(), "creates credentials at the provider");
+    }
+    let queue = if config.rabbitmq.is_some() { "RabbitMQ" } else { "none; the inbox is fed directly" };
+    tracing::info!(queue, "is ready to carry events");
+}
+
+pub(super) async fn migrate(args: ServerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let config = config::load(Role::Migrate, &args.flags(), environment, args.file()?.as_deref())?;
+    let state = store::migrate(config.store_url.expose_secret()).await.context("the store cannot be migrated")?;
+    if state.before == state.after {
+        say(&format!("the store is at version {} already", state.after));
+    } else {
+        say(&format!("the store went from version {} to {}", state.before, state.after));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn say(text: &str) {
+    println!("{text}");
+}

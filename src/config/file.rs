@@ -1,0 +1,207 @@
+//! The shape of the configuration file: what `--config FILE` may say, with every default.
+//!
+//! `schemas/config.json` is generated from these types. A unit stands at the end of a name.
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// The receiver: where webhooks come in.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receiver {
+    /// Address and port. Environment: `KEYFERRY_LISTEN`.
+    pub listen: String,
+    /// A larger body is refused with 413.
+    pub body_bytes_max: usize,
+    /// A body that takes longer is refused with 408.
+    pub body_timeout_seconds: u64,
+    /// A request's head that takes longer ends the connection.
+    pub head_timeout_seconds: u64,
+    /// Connections served at once; more wait.
+    pub connections_max: usize,
+    /// How long open requests may go on after SIGTERM.
+    pub drain_seconds: u64,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            body_bytes_max: 256 * 1024,
+            body_timeout_seconds: 15,
+            head_timeout_seconds: 10,
+            connections_max: 1024,
+            drain_seconds: 10,
+        }
+    }
+}
+
+/// The ops API, health and metrics.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ops {
+    /// Address and port. Environment: `KEYFERRY_OPS_LISTEN`.
+    pub listen: String,
+    /// Bearer token; required when `listen` is not a loopback address. Environment: `KEYFERRY_OPS_TOKEN`.
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8081".to_owned(), token: None }
+    }
+}
+
+/// Where plans, issuances, the inbox and the ledger are kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sqlite:PATH` or `postgres://…`. Environment: `KEYFERRY_STORE_URL`.
+    #[schemars(with = "String")]
+    pub url: SecretString,
+    /// Connections to PostgreSQL.
+    pub connections_max: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: SecretString::from("sqlite:keyferry.db"), connections_max: 10 }
+    }
+}
+
+/// The way from the receiver to the inbox.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// `amqp://…` or `amqps://…`; left out, the inbox is fed directly. Environment: `KEYFERRY_AMQP_URL`.
+    #[schemars(with = "Option<String>")]
+    pub amqp_url: Option<SecretString>,
+    /// What the names of exchanges and queues begin with.
+    pub prefix: String,
+    /// A webhook that is not durable by then is answered 503.
+    pub publish_deadline_seconds: u64,
+    /// Events on their way into the queue at once; more are answered 503.
+    pub in_flight_max: usize,
+    /// Messages that the broker hands out before the first is acknowledged.
+    pub prefetch: u16,
+    /// Messages that intake commits at once.
+    pub batch_max: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            amqp_url: None,
+            prefix: "keyferry".to_owned(),
+            publish_deadline_seconds: 5,
+            in_flight_max: 4096,
+            prefetch: 512,
+            batch_max: 256,
+        }
+    }
+}
+
+/// The access-control API that creates credentials.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// Seam's API key. Environment: `SEAM_API_KEY`.
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// Environment: `SEAM_ENDPOINT`.
+    pub endpoint: String,
+    /// One call takes at most this long.
+    pub deadline_seconds: u64,
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self { api_key: None, endpoint: crate::provider::SEAM_ENDPOINT.to_owned(), deadline_seconds: 10 }
+    }
+}
+
+/// How workers pace themselves.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Events handled at once by one process.
+    pub concurrency: u32,
+    /// How soon another worker takes over what a crashed one had in hand.
+    pub lease_seconds: u64,
+    /// How long after a call to create whose answer was lost the provider is asked about it. At least
+    /// `provider.deadline_seconds`.
+    pub settle_seconds: u64,
+    /// The wait after the first failed attempt; it doubles with each.
+    pub backoff_base_ms: u64,
+    /// The longest wait between two attempts.
+    pub backoff_cap_seconds: u64,
+    /// Attempts before an event is parked. With the default waits, 60 attempts are about a day.
+    pub attempts_max: u32,
+    /// How long handlings may go on after SIGTERM.
+    pub drain_seconds: u64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            lease_seconds: 15,
+            settle_seconds: 15,
+            backoff_base_ms: 1000,
+            backoff_cap_seconds: 1800,
+            attempts_max: 60,
+            drain_seconds: 15,
+        }
+    }
+}
+
+/// A sender of webhooks: `POST /webhooks/{name}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// `[a-z0-9-]{1,64}`.
+    pub name: String,
+    pub kind: Kind,
+    /// `whsec_…`; any of them may have signed, so that one can be replaced by another.
+    #[schemars(with = "Vec<String>")]
+    pub secrets: Vec<SecretString>,
+    /// How old, or how far in the future, a signature may be.
+    #[serde(default = "five_minutes")]
+    pub tolerance_seconds: u64,
+}
+
+pub(super) fn five_minutes() -> u64 {
+    300
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Seam's own events, signed by Svix.
+    Seam,
+    /// Standard Webhooks with bodies in Seam's event shape: the customer's own backend.
+    Standard,
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub receiver: Receiver,
+    pub ops: Ops,
+    pub store: Store,
+    pub queue: Queue,
+    pub provider: Provider,
+    pub worker: Worker,
+    pub sources: Vec<Source>,
+}
+
+/// The JSON Schema of the file, as `keyferry config schema` prints it and `schemas/config.json` keeps it.
+#[must_use]
+pub fn schema() -> String {
+    let mut schema = schemars::schema_for!(File);
+    schema.insert("title".to_owned(), "Keyferry configuration".into());
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}

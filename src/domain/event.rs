@@ -1,0 +1,88 @@
+//! What happened, in Keyferry's own closed words.
+//!
+//! A receiver's parser turns each kind of body into a [`Fact`], once; everything after it (queue, inbox, worker) speaks
+//! only facts and never looks into a body again.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened, as its sender identified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The configured source that sent it: `[a-z0-9-]{1,64}`.
+    pub source: String,
+    /// The sender's id of the event. Unique within `source`: the key of all de-duplication.
+    pub event_id: String,
+    /// The sender's type, e.g. `acs_credential.issued`.
+    pub event_type: String,
+    /// When the sender says that it happened.
+    pub occurred_at: Timestamp,
+    pub fact: Fact,
+}
+
+/// Who is meant: Seam's id, or the key that the customer chose (`user_identity_key`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Person {
+    UserIdentityId(String),
+    UserIdentityKey(String),
+}
+
+/// What an event means to us.
+///
+/// Serialised (internally tagged by `fact`) in the message on the bus and in the inbox: `schemas/queue/fact.json`.
+/// A later version may add facts and optional fields; it never changes the meaning of a present one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A phone of this person can now hold keys. `device_id` is the provider's id, where the sender knows it.
+    PhoneRegistered {
+        person: Person,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device_id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device_type: Option<String>,
+    },
+    /// A phone no longer holds keys.
+    PhoneDeactivated { device_id: String },
+    /// Something changed about a credential. What, is read from the provider's object, never from the event.
+    CredentialChanged { acs_credential_id: String },
+    /// An access method was issued; its credentials are worth a look.
+    AccessMethodIssued { access_method_id: String },
+    /// The person was removed from the access system, and the credentials with them.
+    AcsUserDeleted { acs_user_id: String },
+    /// Phones of the person are no longer enrolled automatically.
+    EnrollmentAutomationDeleted { enrollment_automation_id: String },
+    /// An operator or the customer put a plan: its credential may be due at once, or its end have moved.
+    PlanPut { plan_key: String, user_identity_id: String },
+    /// An operator or the customer cancelled a plan.
+    PlanDeleted { plan_key: String, user_identity_id: String },
+    /// Recorded, and nothing to do with us.
+    Other,
+}
+
+impl Fact {
+    /// The key under which facts are handled one at a time, so that two workers never act for one person at once.
+    ///
+    /// Facts of one person may still come under several keys (a credential's event does not say whose it is); the
+    /// issuance's version is what keeps those from overwriting each other.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        match self {
+            Self::PhoneRegistered { person: Person::UserIdentityId(id), .. }
+            | Self::PlanPut { user_identity_id: id, .. }
+            | Self::PlanDeleted { user_identity_id: id, .. } => Some(format!("user_identity:{id}")),
+            Self::PhoneRegistered { person: Person::UserIdentityKey(key), .. } => {
+                Some(format!("user_identity_key:{key}"))
+            }
+            Self::PhoneDeactivated { device_id } => Some(format!("device:{device_id}")),
+            Self::CredentialChanged { acs_credential_id } => Some(format!("acs_credential:{acs_credential_id}")),
+            Self::AccessMethodIssued { access_method_id } => Some(format!("access_method:{access_method_id}")),
+            Self::AcsUserDeleted { acs_user_id } => Some(format!("acs_user:{acs_user_id}")),
+            Self::EnrollmentAutomationDeleted { enrollment_automation_id } => {
+                Some(format!("enrollment_automation:{enrollment_automation_id}"))
+            }
+            Self::Other => None,
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! An [`Envelope`] as a message on the bus: CloudEvents 1.0, binary mode, over AMQP 0-9-1.
+//!
+//! The body is what the sender sent, byte for byte. The attributes are headers under the prefix `cloudEvents_`: the
+//! CloudEvents binding for AMQP prefers it to `cloudEvents:`, because it can be used in message selectors, and asks
+//! that both be read. That binding is written for AMQP 1.0; its *application properties* are the header table here, and
+//! RabbitMQ converts one into the other. `schemas/queue/` holds the contract.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::{Content, Envelope};
+use crate::domain::{Event, Fact};
+
+/// What [`Content::Unreadable`] travels as.
+pub const UNREADABLE: &str = "keyferry.delivery.unreadable";
+
+/// The largest header table that is published. AMQP sends it in a single frame (128 KiB unless configured smaller), and
+/// a larger one does not fail alone: it costs the connection.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
+
+const PREFIX: &str = "cloudEvents_";
+const PREFIX_OTHER: &str = "cloudEvents:";
+const SPEC_VERSION: &str = "1.0";
+const SOURCE_PATH: &str = "/webhooks/";
+const PERSISTENT: u8 = 2;
+
+/// One message, ready to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The event's type, so that others can bind queues of their own. AMQP has room for 255 bytes of it.
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+}
+
+/// An envelope that AMQP has no room for.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("its attributes take {bytes} bytes and a message has room for {HEADERS_BYTES_MAX}")]
+    TooLarge { bytes: usize },
+    #[error("its fact does not become JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Why a message is none of ours. It will not become one by being delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the attribute `{0}` is missing")]
+    Missing(&'static str),
+    #[error("the attribute `{0}` is not text")]
+    NotText(&'static str),
+    #[error("the attribute `{0}` does not say what it should")]
+    Unexpected(&'static str),
+    #[error("the attribute `{name}` is not a time")]
+    NotTime { name: &'static str, source: jiff::Error },
+    #[error("the attribute `{name}` is not the JSON that it should be")]
+    NotJson { name: &'static str, source: serde_json::Error },
+}
+
+/// The message that carries `envelope`.
+pub fn encode(envelope: &Envelope) -> Result<Message, EncodeError> {
+    let mut attributes = Attributes::default();
+    attributes.set("specversion", SPEC_VERSION);
+    attributes.set("keyferrydelivery", &envelope.delivery_id);
+    attributes.set("keyferryreceived", &envelope.received_at.to_string());
+    if let Some(traceparent) = &envelope.traceparent {
+        attributes.set("traceparent", traceparent);
+    }
+    let (id, kind, media_type) = match &envelope.content {
+        Content::Event(event) => {
+            attributes.set("source", &format!("{SOURCE_PATH}{}", event.source));
+            attributes.set("time", &event.occurred_at.to_string());
+            attributes.set("keyferryfact", &serde_json::to_string(&event.fact)?);
+            (&event.event_id, event.event_type.as_str(), "application/json")
+        }
+        Content::Unreadable { source, why, headers } => {
+            attributes.set("source", &format!("{SOURCE_PATH}{source}"));
+            attributes.set("time", &envelope.received_at.to_string());
+            attributes.set("keyferrywhy", why);
+            attributes.set("keyferryheaders", &serde_json::to_string(headers)?);
+            (&envelope.delivery_id, UNREADABLE, "application/octet-stream")
+        }
+    };
+    attributes.set("id", id);
+    attributes.set("type", kind);
+    if attributes.bytes > HEADERS_BYTES_MAX {
+        return Err(EncodeError::TooLarge { bytes: attributes.bytes });
+    }
+
+    let mut properties = BasicProperties::default()
+        .with_app_id("keyferry".into())
+        .with_content_type(media_type.into())
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(u64::try_from(envelope.received_at.as_second()).unwrap_or_default())
+        .with_headers(attributes.table);
+    // A convenience for people and tools. An id that AMQP has no room for is still whole in the attribute.
+    if let Ok(id) = ShortString::try_new(id.as_str()) {
+        properties = properties.with_message_id(id);
+    }
+    Ok(Message { routing_key: routing_key(kind), properties, body: envelope.body.clone() })
+}
+
+/// The envelope that a message carries.
+pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<Envelope, DecodeError> {
+    let none = FieldTable::default();
+    let headers = properties.headers().as_ref().unwrap_or(&none);
+    if required(headers, "specversion")? != SPEC_VERSION {
+        return Err(DecodeError::Unexpected("specversion"));
+    }
+    let id = required(headers, "id")?;
+    let event_type = required(headers, "type")?;
+    let source = required(headers, "source")?
+        .strip_prefix(SOURCE_PATH)
+        .filter(|name| is_source_name(name))
+        .ok_or(DecodeError::Unexpected("source"))?;
+
+    let content = if let Some(fact) = text(headers, "keyferryfact")? {
+        Content::Event(Event {
+            source: source.to_owned(),
+            event_id: id.to_owned(),
+            event_type: event_type.to_owned(),
+            occurred_at: time(headers, "time")?,
+            fact: json::<Fact>("keyferryfact", fact)?,
+        })
+    } else if event_type == UNREADABLE {
+        Content::Unreadable {
+            source: source.to_owned(),
+            why: text(headers, "keyferrywhy")?.ok_or(DecodeError::Missing("keyferrywhy"))?.to_owned(),
+            headers: json::<BTreeMap<String, String>>("keyferryheaders", required(headers, "keyferryheaders")?)?,
+        }
+    } else {
+        return Err(DecodeError::Missing("keyferryfact"));
+    };
+    Ok(Envelope {
+        delivery_id: required(headers, "keyferrydelivery")?.to_owned(),
+        received_at: time(headers, "keyferryreceived")?,
+        traceparent: text(headers, "traceparent")?.map(str::to_owned),
+        body: body.into(),
+        content,
+    })
+}
+
+#[derive(Default)]
+struct Attributes {
+    table: FieldTable,
+    bytes: usize,
+}
+
+impl Attributes {
+    fn set(&mut self, name: &'static str, value: &str) {
+        // Each entry also has a length byte for its name, a type byte and a four-byte length for its value.
+        self.bytes += PREFIX.len() + name.len() + value.len() + 6;
+        self.table.insert(format!("{PREFIX}{name}").into(), AMQPValue::LongString(value.into()));
+    }
+}
+
+/// At most 255 bytes of `kind`, cut between characters.
+fn routing_key(kind: &str) -> ShortString {
+    let end = kind.floor_char_boundary(usize::from(u8::MAX));
+    ShortString::from(&kind[..end])
+}
+
+fn is_source_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn text<'a>(headers: &'a FieldTable, name: &'static str) -> Result<Option<&'a str>, DecodeError> {
+    let entries = headers.inner();
+    let value = [PREFIX, PREFIX_OTHER].iter().find_map(|prefix| entries.get(format!("{prefix}{name}").as_str()));
+    match value {
+        None => Ok(None),
+        Some(AMQPValue::LongString(text)) => {
+            std::str::from_utf8(text.as_bytes()).map(Some).map_err(|_| DecodeError::NotText(name))
+        }
+        Some(_) => Err(DecodeError::NotText(name)),
+    }
+}
+
+/// What CloudEvents calls a non-empty string.
+fn required<'a>(headers: &'a FieldTable, name: &'static str) -> Result<&'a str, DecodeError> {
+    text(headers, name)?.filter(|value| !value.is_empty()).ok_or(DecodeError::Missing(name))
+}
+
+fn time(headers: &FieldTable, name: &'static str) -> Result<Timestamp, DecodeError> {
+    required(headers, name)?.parse().map_err(|source| DecodeError::NotTime { name, source })
+}
+
+fn json<'a, T: serde::Deserialize<'a>>(name: &'static str, value: &'a str) -> Result<T, DecodeError> {
+    serde_json::from_str(value).map_err(|source| DecodeError::NotJson { name, source })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use jsonschema::Validator;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::Person;
+
+    pub(crate) fn some_envelope() -> Envelope {
+        Envelope {
+            delivery_id: "msg_2b".to_owned(),
+            received_at: "2026-03-01T10:40:01Z".parse().expect("a time"),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            body: Bytes::from_static(br#"{"event_type": "phone.registered"}"#),
+            content: Content::Event(Event {
+                source: "app".to_owned(),
+                event_id: "5b0f".to_owned(),
+                event_type: "phone.registered".to_owned(),
+                occurred_at: "2026-03-01T10:40:00.5Z".parse().expect("a time"),
+                fact: Fact::PhoneRegistered {
+                    person: Person::UserIdentityKey("jane".to_owned()),
+                    device_id: None,
+                    device_type: Some("ios_phone".to_owned()),
+                },
+            }),
+        }
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<char>(), 1..300).prop_map(|chars| chars.into_iter().collect())
+    }
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0_i64..253_000_000_000, 0_i32..1_000_000_000)
+            .prop_map(|(second, nanosecond)| Timestamp::new(second, nanosecond).expect("within the calendar"))
+    }
+
+    fn person() -> impl Strategy<Value = Person> {
+        prop_oneof![text().prop_map(Person::UserIdentityId), text().prop_map(Person::UserIdentityKey)]
+    }
+
+    fn fact() -> impl Strategy<Value = Fact> {
+        let maybe = || proptest::option::of(text());
+        prop_oneof![
+            (person(), maybe(), maybe()).prop_map(|(person, device_id, device_type)| Fact::PhoneRegistered {
+                person,
+                device_id,
+                device_type
+            }),
+            text().prop_map(|device_id| Fact::PhoneDeactivated { device_id }),
+            text().prop_map(|acs_credential_id| Fact::CredentialChanged { acs_credential_id }),
+            text().prop_map(|access_method_id| Fact::AccessMethodIssued { access_method_id }),
+            text().prop_map(|acs_user_id| Fact::AcsUserDeleted { acs_user_id }),
+            text().prop_map(|enrollment_automation_id| Fact::EnrollmentAutomationDeleted { enrollment_automation_id }),
+            (text(), text()).prop_map(|(plan_key, user_identity_id)| Fact::PlanPut { plan_key, user_identity_id }),
+            (text(), text()).prop_map(|(plan_key, user_identity_id)| Fact::PlanDeleted { plan_key, user_identity_id }),
+            Just(Fact::Other),
+        ]
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        let source = "[a-z0-9-]{1,64}";
+        let event =
+            (source, text(), text(), time(), fact()).prop_map(|(source, event_id, event_type, occurred_at, fact)| {
+                Content::Event(Event { source, event_id, event_type, occurred_at, fact })
+            });
+        let headers = proptest::collection::btree_map(text(), text(), 0..4);
+        let unreadable =
+            (source, text(), headers).prop_map(|(source, why, headers)| Content::Unreadable { source, why, headers });
+        prop_oneof![event, unreadable]
+    }
+
+    fn envelope() -> impl Strategy<Value = Envelope> {
+        (text(), time(), proptest::option::of(text()), any::<Vec<u8>>(), content()).prop_map(
+            |(delivery_id, received_at, traceparent, body, content)| Envelope {
+                delivery_id,
+                received_at,
+                traceparent,
+                body: body.into(),
+                content,
+            },
+        )
+    }
+
+    fn schema(text: &str) -> Validator {
+        let schema: Value = serde_json::from_str(text).expect("a schema is JSON");
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema is a schema")
+    }
+
+    fn attributes(message: &Message) -> Value {
+        let headers = message.properties.headers().as_ref().expect("headers");
+        let attributes = headers.inner().iter().map(|(name, value)| {
+            let name = name.as_str().strip_prefix(PREFIX).expect("every header is an attribute");
+            let AMQPValue::LongString(value) = value else { panic!("every attribute is text") };
+            (name.to_owned(), Value::String(value.to_string()))
+        });
+        Value::Object(attributes.collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(envelope in envelope()) {
+            let message = encode(&envelope).expect("it fits");
+            prop_assert_eq!(decode(&message.properties, message.body).expect("it is ours"), envelope);
+        }
+
+        #[test]
+        fn what_is_encoded_is_what_the_schemas_say(envelope in envelope()) {
+            let message = encode(&envelope).expect("it fits");
+            let attributes = attributes(&message);
+            let errors: Vec<String> = schema(include_str!("../../schemas/queue/attributes.json"))
+                .iter_errors(&attributes).map(|error| error.to_string()).collect();
+            prop_assert!(errors.is_empty(), "{errors:?}");
+            if let Some(fact) = attributes.get("keyferryfact") {
+                let fact: Value = serde_json::from_str(fact.as_str().expect("text")).expect("JSON");
+                prop_assert!(schema(include_str!("../../schemas/queue/fact.json")).is_valid(&fact), "{fact}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_says_itself_what_it_is() {
+        let message = encode(&some_envelope()).expect("it fits");
+        assert_eq!(message.routing_key.as_str(), "phone.registered");
+        assert_eq!(message.body, some_envelope().body);
+        let expected = serde_json::json!({
+            "specversion": "1.0",
+            "id": "5b0f",
+            "source": "/webhooks/app",
+            "type": "phone.registered",
+            "time": "2026-03-01T10:40:00.5Z",
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "keyferrydelivery": "msg_2b",
+            "keyferryreceived": "2026-03-01T10:40:01Z",
+            "keyferryfact": r#"{"fact":"phone_registered","person":{"user_identity_key":"jane"},"device_type":"ios_phone"}"#,
+        });
+        assert_eq!(attributes(&message), expected);
+        let properties = message.properties;
+        assert_eq!(properties.message_id().as_ref().map(ShortString::as_str), Some("5b0f"));
+        assert_eq!(properties.content_type().as_ref().map(ShortString::as_str), Some("application/json"));
+        assert_eq!(properties.delivery_mode().as_ref(), Some(&PERSISTENT));
+    }
+
+    #[test]
+    fn the_older_prefix_is_read_as_well() {
+        let message = encode(&some_envelope()).expect("it fits");
+        let mut headers = FieldTable::default();
+        for (name, value) in message.properties.headers().as_ref().expect("headers").inner() {
+            headers.insert(name.as_str().replace(PREFIX, PREFIX_OTHER).into(), value.clone());
+        }
+        let properties = BasicProperties::default().with_headers(headers);
+        assert_eq!(decode(&properties, message.body).expect("it is ours"), some_envelope());
+    }
+
+    #[test]
+    fn a_message_of_somebody_else_is_refused() {
+        let whole = encode(&some_envelope()).expect("it fits");
+        let with = |name: &str, value: AMQPValue| {
+            let mut headers = whole.properties.headers().clone().expect("headers");
+            headers.insert(format!("{PREFIX}{name}").into(), value);
+            decode(&BasicProperties::default().with_headers(headers), whole.body.clone())
+                .expect_err("not ours")
+                .to_string()
+        };
+        let cases = [
+            decode(&BasicProperties::default(), Bytes::new()).expect_err("not ours").to_string(),
+            with("specversion", AMQPValue::LongString("2.0".into())),
+            with("id", AMQPValue::LongString("".into())),
+            with("source", AMQPValue::LongString("/webhooks/../admin".into())),
+            with("time", AMQPValue::LongString("yesterday".into())),
+            with("type", AMQPValue::Boolean(true)),
+            with("keyferryfact", AMQPValue::LongString(r#"{"fact":"door_exploded"}"#.into())),
+            with("keyferrydelivery", AMQPValue::LongString(vec![0xff].into())),
+        ];
+        assert_eq!(
+            cases,
+            [
+                "the attribute `specversion` is missing",
+                "the attribute `specversion` does not say what it should",
+                "the attribute `id` is missing",
+                "the attribute `source` does not say what it should",
+                "the attribute `time` is not a time",
+                "the attribute `type` is not text",
+                "the attribute `keyferryfact` is not the JSON that it should be",
+                "the attribute `keyferrydelivery` is not text",
+            ]
+        );
+    }
+
+    #[test]
+    fn attributes_that_would_cost_the_connection_are_not_encoded() {
+        let mut envelope = some_envelope();
+        envelope.traceparent = Some("x".repeat(HEADERS_BYTES_MAX));
+        assert!(matches!(encode(&envelope), Err(EncodeError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,132 @@
+//! What an operator sees of the receiver: one log line per request, counters and a histogram.
+//!
+//! Nobody outside chooses how much is logged. What an anonymous request can cause is logged at debug and counted; at
+//! warn it appears once a minute per reason, with the number of those that went unsaid. Labels are bounded: a source
+//! counts under its name only if it is configured, an event type is never a label.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use metrics::{counter, describe_counter, describe_histogram, histogram};
+
+use super::outcome::{self, Accepted, Outcome, Rejection};
+use super::source::Source;
+use super::verify::Refusal;
+
+const REQUESTS: &str = "keyferry_webhooks_total";
+const REFUSED: &str = "keyferry_webhooks_refused_total";
+const ACCEPT_SECONDS: &str = "keyferry_webhook_accept_seconds";
+
+/// No configured source can have this name, since it has an underscore.
+const UNKNOWN: &str = "_unknown";
+const WARN_EVERY_SECONDS: i64 = 60;
+
+pub(super) fn describe() {
+    describe_counter!(REQUESTS, "Webhook requests, by source and by how they ended");
+    describe_counter!(REFUSED, "Webhook requests that were not taken for their sender's, by reason");
+    describe_histogram!(ACCEPT_SECONDS, metrics::Unit::Seconds, "From the request's head to the durable event");
+}
+
+/// The receiver's memory of what it has complained about.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    refused: [Throttle; Refusal::ALL.len()],
+    not_durable: Throttle,
+}
+
+impl Observer {
+    /// Records how one request ended.
+    pub(super) fn record(&self, source: Option<&Source>, outcome: &Outcome, now: Timestamp, took: SignedDuration) {
+        let name = outcome::name(outcome);
+        let label = source.map_or(metrics::SharedString::const_str(UNKNOWN), |source| source.name().clone().into());
+        counter!(REQUESTS, "source" => label, "outcome" => name).increment(1);
+
+        let source = source.map_or(UNKNOWN, |source| source.name());
+        let duration_ms = took.as_secs_f64() * 1e3;
+        match outcome {
+            Ok(Accepted::Event { event_type }) => {
+                histogram!(ACCEPT_SECONDS).record(took.as_secs_f64());
+                tracing::debug!(source, event_type, outcome = name, duration_ms, "a webhook was accepted");
+            }
+            Ok(Accepted::Unreadable { why }) => {
+                tracing::warn!(source, why, outcome = name, duration_ms, "a genuine webhook cannot be read: parked");
+            }
+            Err(Rejection::Refused(refusal)) => {
+                counter!(REFUSED, "reason" => refusal.reason()).increment(1);
+                self.refused(source, *refusal, now, duration_ms);
+            }
+            Err(Rejection::NotDurable(error)) => {
+                if let Some(unsaid) = self.not_durable.pass(now) {
+                    tracing::warn!(source, %error, unsaid, duration_ms, "webhooks cannot be made durable: answering 503");
+                }
+            }
+            Err(rejection) => {
+                tracing::debug!(source, %rejection, outcome = name, duration_ms, "a webhook was rejected");
+            }
+        }
+    }
+
+    fn refused(&self, source: &str, refusal: Refusal, now: Timestamp, duration_ms: f64) {
+        let reason = refusal.reason();
+        tracing::debug!(source, reason, duration_ms, "a webhook was refused");
+        if let Some(unsaid) = self.refused[refusal as usize].pass(now) {
+            tracing::warn!(source, reason, unsaid, "webhooks are refused: {refusal}");
+        }
+    }
+}
+
+/// Lets one message a minute through and counts the others.
+#[derive(Debug)]
+struct Throttle {
+    /// Unix seconds.
+    next: AtomicI64,
+    unsaid: AtomicU64,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { next: AtomicI64::new(i64::MIN), unsaid: AtomicU64::new(0) }
+    }
+}
+
+impl Throttle {
+    /// `Some(how many were held back since the last)` when it is time for a message again.
+    fn pass(&self, now: Timestamp) -> Option<u64> {
+        let (now, next) = (now.as_second(), self.next.load(Ordering::Relaxed));
+        // A clock that was set back must not silence us for longer than a minute either.
+        let due = now >= next || next - now > WARN_EVERY_SECONDS;
+        let ours = due
+            && self.next.compare_exchange(next, now + WARN_EVERY_SECONDS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if ours {
+            Some(self.unsaid.swap(0, Ordering::Relaxed))
+        } else {
+            self.unsaid.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_line_a_minute() {
+        let throttle = Throttle::default();
+        let at = |seconds: i64| Timestamp::from_second(1_772_361_605 + seconds).expect("a timestamp");
+        assert_eq!(throttle.pass(at(0)), Some(0));
+        assert_eq!([throttle.pass(at(0)), throttle.pass(at(59))], [None, None]);
+        assert_eq!(throttle.pass(at(60)), Some(2));
+        assert_eq!(throttle.pass(at(61)), None);
+        assert_eq!(throttle.pass(at(-3600)), Some(1), "the clock was set back");
+    }
+
+    #[test]
+    fn every_refusal_has_its_own_throttle_and_name() {
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, index, "{refusal:?}");
+        }
+        let reasons: std::collections::BTreeSet<_> = Refusal::ALL.into_iter().map(Refusal::reason).collect();
+        assert_eq!(reasons.len(), Refusal::ALL.len());
+    }
+}

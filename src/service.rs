@@ -1,0 +1,250 @@
+//! A running Keyferry: which parts each role has, how they are joined, and the order in which they end.
+//!
+//! The caller has bound the ports and decides the end. What takes things in ends first, what makes them durable after
+//! it, so that nothing that was begun is left without its answer; the ops port is the last to go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use jiff::SignedDuration;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Entropy};
+use crate::config::{Config, Role};
+use crate::lifecycle::Shutdown;
+use crate::ops::{self, Health};
+use crate::provider::{Provider, SeamClient};
+use crate::queue::rabbitmq::{self, AddressError, State};
+use crate::queue::{Envelope, Publisher, direct};
+use crate::receiver::{self, Receiver};
+use crate::store::{self, ParkedItem, Store, StoreError};
+use crate::worker::Worker;
+use crate::http;
+
+/// The ports, bound by the caller.
+pub struct Listeners {
+    /// Of the roles that receive.
+    pub receiver: Option<TcpListener>,
+    pub ops: TcpListener,
+}
+
+/// What is handed in from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub metrics: PrometheusHandle,
+}
+
+/// Why a role could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    #[error("the provider's client cannot be made")]
+    Provider(#[from] reqwest::Error),
+    #[error("the queue's address is wrong")]
+    Queue(#[from] AddressError),
+    #[error("the configuration of this role has no {0}")]
+    Incomplete(&'static str),
+}
+
+/// Runs a role until `shutdown`. Returns how much was left unfinished: 0 is a clean end.
+pub async fn run(
+    role: Role,
+    config: Config,
+    listeners: Listeners,
+    surroundings: Surroundings,
+    shutdown: &Shutdown,
+) -> Result<usize, StartError> {
+    let running = async {
+        let mut parts = Parts { surroundings, health: Health::default(), early: Group::default(), late: Group::default() };
+        match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
+            Some(Ok(())) => shutdown.soft.cancelled().await,
+            Some(Err(error)) => return Err(error),
+            // The end came before the beginning was over.
+            None => {}
+        }
+        Ok(parts.early.finish().await + parts.late.finish().await)
+    };
+    shutdown.hard.run_until_cancelled(running).await.unwrap_or(Ok(1))
+}
+
+/// Tasks that end together; each says what it left unfinished.
+#[derive(Default)]
+struct Group {
+    tasks: TaskTracker,
+    end: CancellationToken,
+    left: Arc<AtomicUsize>,
+}
+
+impl Group {
+    fn spawn(&self, task: impl Future<Output = usize> + Send + 'static) {
+        let left = Arc::clone(&self.left);
+        self.tasks.spawn(async move { left.fetch_add(task.await, Ordering::Relaxed) });
+    }
+
+    async fn finish(&self) -> usize {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// The parts of a role, begun one after the other.
+struct Parts {
+    surroundings: Surroundings,
+    health: Health,
+    /// What takes things in, and what works on them.
+    early: Group,
+    /// What makes things durable, and what tells about all of it.
+    late: Group,
+}
+
+impl Parts {
+    async fn start(&mut self, role: Role, mut config: Config, listeners: Listeners) -> Result<(), StartError> {
+        let mut store = None;
+        if role.works() {
+            store = Some(self.store(role, &config).await?);
+        }
+        if role.receives() {
+            let publisher = self.publisher(&config, store.as_ref())?;
+            self.receiver(&mut config, listeners.receiver, publisher)?;
+        }
+        let api = match store {
+            Some(store) => Some(self.work(&config, store)?),
+            None => None,
+        };
+        self.ops(config.ops_token, listeners.ops, api);
+        Ok(())
+    }
+
+    /// Opens the store, as soon as the database can be reached.
+    async fn store(&mut self, role: Role, config: &Config) -> Result<Store, StartError> {
+        let Surroundings { clock, entropy, .. } = &self.surroundings;
+        let url = config.store_url.expose_secret();
+        let store = loop {
+            let opened = async {
+                // Several workers start at once, and only one person migrates: `run` is alone and may.
+                if role == Role::Run {
+                    store::migrate(url).await?;
+                }
+                Store::open(url, config.store_connections_max, Arc::clone(clock), Arc::clone(entropy)).await
+            };
+            match opened.await {
+                Err(error @ StoreError::Database(_)) if !error.is_final() => {
+                    tracing::warn!(%error, "the store cannot be reached; trying again in 2 s");
+                    clock.sleep(SignedDuration::from_secs(2)).await;
+                }
+                opened => break opened?,
+            }
+        };
+        let asked = store.clone();
+        self.health.add("store", move || {
+            let store = asked.clone();
+            async move { store.ping().await.map_err(|error| error.to_string()) }
+        });
+        Ok(store)
+    }
+
+    /// The way into the queue: RabbitMQ, or the inbox itself.
+    fn publisher(&mut self, config: &Config, store: Option<&Store>) -> Result<Arc<dyn Publisher>, StartError> {
+        let Surroundings { clock, entropy, .. } = self.surroundings.clone();
+        if let Some(settings) = &config.rabbitmq {
+            let (publisher, link) = rabbitmq::publisher(settings, clock, entropy)?;
+            self.watch("queue", link.state());
+            let end = self.late.end.clone();
+            self.late.spawn(async move {
+                link.run(end).await;
+                0
+            });
+            return Ok(Arc::new(publisher));
+        }
+        let store = store.ok_or(StartError::Incomplete("address of RabbitMQ"))?;
+        let (publisher, commits) = direct::publisher(&config.direct, Arc::new(store.clone()), clock);
+        let end = self.late.end.clone();
+        self.late.spawn(async move {
+            commits.run(end).await;
+            0
+        });
+        Ok(Arc::new(publisher))
+    }
+
+    fn receiver(
+        &mut self,
+        config: &mut Config,
+        listener: Option<TcpListener>,
+        publisher: Arc<dyn Publisher>,
+    ) -> Result<(), StartError> {
+        let listener = listener.ok_or(StartError::Incomplete("port for the receiver"))?;
+        let sources = std::mem::take(&mut config.sources);
+        let receiver = Receiver::new(sources, publisher, Arc::clone(&self.surroundings.clock), config.receiver);
+        let serving = http::serve(listener, receiver::router(receiver), config.http.clone(), self.early.end.clone());
+        self.early.spawn(serving);
+        Ok(())
+    }
+
+    /// Intake (where there is a broker to take in from) and the worker. Returns what the API needs.
+    fn work(&mut self, config: &Config, store: Store) -> Result<ops::Api, StartError> {
+        let Surroundings { clock, entropy, .. } = self.surroundings.clone();
+        if let Some(settings) = &config.rabbitmq {
+            let inbox = Arc::new(store.clone());
+            let link = rabbitmq::intake(settings, inbox, Arc::clone(&clock), Arc::clone(&entropy))?;
+            self.watch("intake", link.state());
+            let end = self.early.end.clone();
+            self.early.spawn(async move {
+                link.run(end).await;
+                0
+            });
+        }
+        let settings = config.provider.as_ref().ok_or(StartError::Incomplete("provider"))?;
+        let provider: Arc<dyn Provider> = Arc::new(SeamClient::new(settings, Arc::clone(&clock))?);
+        let worker =
+            Worker::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), entropy, config.worker.clone());
+        let end = self.early.end.clone();
+        self.early.spawn(async move { worker.run(end).await });
+        let kinds = config.kinds.clone();
+        Ok(ops::Api {
+            store,
+            provider,
+            clock,
+            reread: Arc::new(move |item| read_again(&kinds, item)),
+            shutdown: self.late.end.clone(),
+        })
+    }
+
+    fn ops(&mut self, token: Option<SecretString>, listener: TcpListener, api: Option<ops::Api>) {
+        let health = std::mem::take(&mut self.health);
+        let router = ops::router(ops::Ops { health, metrics: self.surroundings.metrics.clone(), token, api });
+        self.late.spawn(http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
+    }
+
+    fn watch(&mut self, name: &'static str, state: watch::Receiver<State>) {
+        self.health.add(name, move || {
+            let state = state.borrow().clone();
+            async move {
+                match state {
+                    State::Ready => Ok(()),
+                    State::Connecting => Err("connecting to RabbitMQ".to_owned()),
+                    State::Blocked { why, .. } => Err(format!("RabbitMQ takes no publishes: {why}")),
+                    State::Down { why, .. } => Err(format!("RabbitMQ cannot be used: {why}")),
+                }
+            }
+        });
+    }
+}
+
+fn read_again(kinds: &BTreeMap<String, receiver::Kind>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
+    let kind = kinds.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
+    let body = Bytes::from(item.body.clone());
+    let read = receiver::reread(*kind, &item.source, &item.delivery_id, item.received_at, body);
+    read.map(|envelope| vec![envelope]).map_err(|error| error.to_string())
+}

@@ -1,0 +1,212 @@
+//! The store: the inbox, plans, issuances, phones and their keys, what is parked, and the ledger over all of it.
+//!
+//! Every change is one transaction that also writes its ledger lines. Every statement is written once for both
+//! databases (`sql.rs`). Nobody outside changes a row: intake [`accept`](crate::queue::Inbox::accept)s, workers
+//! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), people release and
+//! discard; the rest reads.
+
+mod inbox;
+mod migrate;
+mod parked;
+mod plans;
+mod postgres;
+mod reads;
+mod record;
+mod rows;
+mod sql;
+mod sqlite;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Entropy};
+use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
+use sql::{Db, Tx, Value};
+
+pub use migrate::{SchemaState, migrate};
+pub use parked::{ParkedEvent, ParkedItem, Settled};
+pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};
+pub use reads::{EventRecord, InboxCounts, IssuanceFilter, LedgerLine};
+
+/// A cheap handle; clones share the same pools.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Rings when something was put into the inbox, so that a worker of this process need not wait for its next look.
+    arrivals: Arc<Notify>,
+    /// Rings when the ledger grew.
+    growth: Arc<Notify>,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database refused: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the store's schema is at version {found}, this program needs {needed}: {advice}")]
+    Schema { found: i64, needed: i64, advice: &'static str },
+    #[error("a migration failed: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("a stored value makes no sense: {0}")]
+    Corrupt(String),
+    #[error("the store's URL is neither sqlite:PATH nor postgres://…")]
+    Url,
+}
+
+impl StoreError {
+    /// Waiting does not mend it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Configuration(_)) => true,
+            // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
+            // many connections" (53…).
+            Self::Database(error) => error.as_database_error().is_some_and(|refused| {
+                !refused.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53"))
+            }),
+            Self::Migration(_) | Self::Schema { .. } | Self::Corrupt(_) | Self::Url => true,
+        }
+    }
+}
+
+/// An event in a worker's hands until `until`, under `lease`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub seq: i64,
+    pub source: String,
+    pub event_id: String,
+    pub event_type: String,
+    pub received_at: Timestamp,
+    /// As it was put in; a worker older than the receiver may not know it.
+    pub fact: Result<Fact, String>,
+    pub traceparent: Option<String>,
+    /// Which attempt this is, counted from 1.
+    pub attempt: u32,
+    pub lease: String,
+}
+
+/// What is committed together: new states, their ledger lines, and (last) how the handling ended.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// New states, each with the `version` that was read; the store counts it up.
+    pub issuances: Vec<Issuance>,
+    pub phones: Vec<Phone>,
+    pub phone_keys: Vec<PhoneKey>,
+    pub ledger: Vec<Entry>,
+    /// Ends the handling, and the lease with it.
+    pub outcome: Option<Outcome>,
+}
+
+/// Why a change was not recorded. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The lease has passed, and with it the right to write: somebody else may be at it.
+    #[error("the lease on event {0} has passed")]
+    LeaseLost(i64),
+    /// Somebody else changed the issuance since it was read.
+    #[error("the issuance of plan {0} was changed by somebody else in the meantime")]
+    Conflict(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for RecordError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// Connects, and checks that the schema is the one that this program knows.
+    ///
+    /// `url`: `sqlite:PATH` or `postgres://…`. `connections_max` is PostgreSQL's pool.
+    pub async fn open(
+        url: &str,
+        connections_max: u32,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let db = connect(url, connections_max).await?;
+        migrate::check(&db).await?;
+        Ok(Self { db, clock, entropy, arrivals: Arc::default(), growth: Arc::default() })
+    }
+
+    /// Resolves when an event was put into the inbox through this handle or one of its clones.
+    pub async fn arrival(&self) {
+        self.arrivals.notified().await;
+    }
+
+    /// Resolves when the ledger grew through this handle or one of its clones.
+    pub async fn growth(&self) {
+        self.growth.notified().await;
+    }
+
+    /// Proves that the store answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.fetch("SELECT seq FROM ledger_head WHERE id = 1", []).await.map(drop)
+    }
+
+    /// Commits, and wakes whoever waits for what is new.
+    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        tx.commit().await?;
+        self.growth.notify_waiters();
+        Ok(())
+    }
+}
+
+async fn connect(url: &str, connections_max: u32) -> Result<Db, StoreError> {
+    if url.starts_with("sqlite:") {
+        sqlite::connect(url).await
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        postgres::connect(url, connections_max).await
+    } else {
+        Err(StoreError::Url)
+    }
+}
+
+/// Appends lines to the ledger: the last thing a transaction does before its commit, since it holds the head.
+async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), StoreError> {
+    const COLUMNS: usize = 11;
+    let mut lines = Vec::with_capacity(entries.len() * COLUMNS);
+    let count = entries.len();
+    if count == 0 {
+        return Ok(());
+    }
+    let grown = i64::try_from(count).unwrap_or(i64::MAX);
+    let head = tx
+        .fetch_one("UPDATE ledger_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", [grown.into()])
+        .await?
+        .ok_or_else(|| StoreError::Corrupt("ledger_head has no row".to_owned()))?
+        .int("seq")?;
+    for (seq, entry) in (head - grown + 1..).zip(entries) {
+        lines.extend([
+            Value::from(seq),
+            at.into(),
+            entry.kind.as_str().into(),
+            entry.source.into(),
+            entry.event_type.into(),
+            entry.event_id.into(),
+            entry.plan_key.into(),
+            entry.user_identity_id.into(),
+            entry.device_id.into(),
+            entry.acs_credential_id.into(),
+            entry.why.into(),
+        ]);
+    }
+    for part in lines.chunks(COLUMNS * ROWS_PER_STATEMENT) {
+        let rows = sql::placeholders(part.len() / COLUMNS, COLUMNS);
+        let insert = format!(
+            "INSERT INTO ledger (seq, at, kind, source, event_type, event_id, plan_key, user_identity_id, device_id, \
+             acs_credential_id, why) VALUES {rows}"
+        );
+        tx.execute(insert, part.to_vec()).await?;
+    }
+    Ok(())
+}
+
+/// Rows in one INSERT: far below what either database allows in parameters.
+const ROWS_PER_STATEMENT: usize = 200;

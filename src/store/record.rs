@@ -1,0 +1,127 @@
+//! Recording what a worker did: all of it or nothing, and only under a lease that still holds.
+
+use jiff::Timestamp;
+
+use super::sql::{Tx, Value};
+use super::{Change, Claimed, RecordError, Store, StoreError, append, parked};
+use crate::domain::{Entry, Issuance, Kind, Outcome, Phone, PhoneKey};
+
+impl Store {
+    pub async fn record(&self, claimed: &Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
+        let mut tx = self.db.begin().await?;
+        hold(&mut tx, claimed, now).await?;
+        for issuance in &change.issuances {
+            write_issuance(&mut tx, now, issuance).await?;
+        }
+        for phone in &change.phones {
+            write_phone(&mut tx, now, phone).await?;
+        }
+        for key in &change.phone_keys {
+            write_phone_key(&mut tx, now, key).await?;
+        }
+        let mut entries = change.ledger;
+        if let Some(outcome) = &change.outcome {
+            entries.push(end(&mut tx, now, claimed, outcome).await?);
+        }
+        append(&mut tx, now, entries).await?;
+        self.commit(tx).await?;
+        Ok(())
+    }
+}
+
+/// The fence: locks the event's row if the lease still holds, so that nobody can take it over before our commit.
+async fn hold(tx: &mut Tx, claimed: &Claimed, now: Timestamp) -> Result<(), RecordError> {
+    let held = tx
+        .execute(
+            "UPDATE inbox SET attempts = attempts WHERE seq = $1 AND lease = $2 AND lease_until > $3",
+            [Value::from(claimed.seq), claimed.lease.as_str().into(), now.into()],
+        )
+        .await?;
+    if held == 1 { Ok(()) } else { Err(RecordError::LeaseLost(claimed.seq)) }
+}
+
+async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Entry, StoreError> {
+    let line = |kind| Entry::of_event(kind, &claimed.source, &claimed.event_type, &claimed.event_id);
+    let (state, due_at, ended_at, why, entry) = match outcome {
+        Outcome::Done => ("done", now, Some(now), None, line(Kind::EventDone)),
+        Outcome::Ignored { why } => ("ignored", now, Some(now), Some(why), line(Kind::EventIgnored).why(why)),
+        Outcome::Retry { after, why } => {
+            ("due", crate::clock::add(now, *after), None, Some(why), line(Kind::EventRetry).why(why))
+        }
+        Outcome::Park { why } => {
+            parked::insert_event(tx, claimed, why).await?;
+            ("parked", now, Some(now), Some(why), line(Kind::EventParked).why(why))
+        }
+    };
+    tx.execute(
+        "UPDATE inbox SET state = $1, due_at = $2, ended_at = $3, why = $4, lease = NULL, lease_until = NULL \
+         WHERE seq = $5",
+        [state.into(), due_at.into(), ended_at.into(), why.cloned().into(), Value::from(claimed.seq)],
+    )
+    .await?;
+    Ok(entry)
+}
+
+async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(), RecordError> {
+    let written = tx
+        .execute(
+            "UPDATE issuances SET status = $1, acs_credential_id = $2, acs_user_id = $3, \
+                 enrollment_automation_id = $4, attempts = $5, overdue = $6, error = $7, intent_at = $8, \
+                 intent_settles_at = $9, version = version + 1, changed_at = $10 \
+             WHERE plan_key = $11 AND version = $12",
+            [
+                issuance.status.as_str().into(),
+                (&issuance.acs_credential_id).into(),
+                (&issuance.acs_user_id).into(),
+                (&issuance.enrollment_automation_id).into(),
+                issuance.attempts.into(),
+                issuance.overdue.into(),
+                (&issuance.error).into(),
+                issuance.intent.map(|intent| intent.at).into(),
+                issuance.intent.map(|intent| intent.settles_at).into(),
+                now.into(),
+                issuance.plan_key.as_str().into(),
+                Value::from(issuance.version),
+            ],
+        )
+        .await?;
+    if written == 1 { Ok(()) } else { Err(RecordError::Conflict(issuance.plan_key.clone())) }
+}
+
+async fn write_phone(tx: &mut Tx, now: Timestamp, phone: &Phone) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO phones (device_id, user_identity_id, device_type, is_active, changed_at) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (device_id) DO UPDATE SET user_identity_id = excluded.user_identity_id, \
+             device_type = excluded.device_type, is_active = excluded.is_active, changed_at = excluded.changed_at",
+        [
+            Value::from(phone.device_id.as_str()),
+            phone.user_identity_id.as_str().into(),
+            (&phone.device_type).into(),
+            phone.is_active.into(),
+            now.into(),
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+async fn write_phone_key(tx: &mut Tx, now: Timestamp, key: &PhoneKey) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO phone_keys (plan_key, device_id, status, acs_credential_id, issued_at, changed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (plan_key, device_id) DO UPDATE SET status = excluded.status, \
+             acs_credential_id = excluded.acs_credential_id, issued_at = excluded.issued_at, \
+             changed_at = excluded.changed_at",
+        [
+            Value::from(key.plan_key.as_str()),
+            key.device_id.as_str().into(),
+            key.status.as_str().into(),
+            (&key.acs_credential_id).into(),
+            key.issued_at.into(),
+            now.into(),
+        ],
+    )
+    .await
+    .map(drop)
+}

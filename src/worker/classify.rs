@@ -1,0 +1,162 @@
+//! What a trouble means for its event: one table.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::{Backoff, Outcome};
+use crate::provider::ProviderError;
+use crate::store::{Claimed, StoreError};
+
+/// Why a handling did not come to its end.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Provider(ProviderError),
+    Store(StoreError),
+    /// Somebody else may be at it: hands off.
+    LeaseLost,
+    /// Somebody else changed the issuance: read it again.
+    Conflict {
+        plan_key: String,
+    },
+    /// A call may still be under way; nobody may act before.
+    Unsettled {
+        until: Timestamp,
+        why: String,
+    },
+    /// A fact from a newer receiver.
+    NotUnderstood {
+        why: String,
+    },
+    Panic,
+}
+
+impl Trouble {
+    /// No repetition mends it.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Provider(ProviderError::Permanent { .. }) | Self::NotUnderstood { .. })
+    }
+}
+
+impl From<ProviderError> for Trouble {
+    fn from(error: ProviderError) -> Self {
+        Self::Provider(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Nobody waits longer than this because a provider said so.
+const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// The outcome of a handling that met `trouble`; `None` leaves the event to whoever claims it next.
+///
+/// `chance` in `0.0..1.0` spreads the wait.
+pub(super) fn outcome(
+    trouble: &Trouble,
+    claimed: &Claimed,
+    backoff: &Backoff,
+    chance: f64,
+    now: Timestamp,
+) -> Option<Outcome> {
+    let (at_least, why) = match trouble {
+        Trouble::LeaseLost => {
+            tracing::warn!("the lease has passed during the handling; nothing more is recorded");
+            return None;
+        }
+        Trouble::Store(error) => {
+            tracing::warn!(%error, "the store failed during the handling; it will be taken up again");
+            return None;
+        }
+        Trouble::Provider(error @ ProviderError::Permanent { .. }) => {
+            return Some(Outcome::Park { why: error.to_string() });
+        }
+        Trouble::NotUnderstood { why } => return Some(Outcome::Park { why: why.clone() }),
+        Trouble::Provider(error @ ProviderError::Transient { retry_after, .. }) => {
+            let asked = retry_after.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or_default();
+            (asked.min(RETRY_AFTER_MAX), error.to_string())
+        }
+        Trouble::Provider(error @ ProviderError::Unknown { .. }) => (SignedDuration::ZERO, error.to_string()),
+        Trouble::Conflict { plan_key } => {
+            let why = format!("the issuance of plan {plan_key} was changed by somebody else in the meantime");
+            return Some(Outcome::Retry { after: SignedDuration::from_millis(100).mul_f64(1.0 + chance), why });
+        }
+        Trouble::Unsettled { until, why } => (until.duration_since(now), why.clone()),
+        Trouble::Panic => (SignedDuration::ZERO, "the handler panicked; the log has the message".to_owned()),
+    };
+    if claimed.attempt >= backoff.attempts_max {
+        return Some(Outcome::Park { why: format!("gave up after {} attempts: {why}", claimed.attempt) });
+    }
+    let after = match trouble {
+        // A date, not a failure: waiting longer for each would only delay the key.
+        Trouble::Unsettled { .. } => at_least,
+        _ => backoff.after(claimed.attempt, chance).max(at_least),
+    };
+    Some(Outcome::Retry { after, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn word(trouble: &Trouble, attempt: u32) -> String {
+        let now = Timestamp::UNIX_EPOCH;
+        let claimed = Claimed {
+            seq: 1,
+            source: "app".to_owned(),
+            event_id: "e".to_owned(),
+            event_type: "phone.registered".to_owned(),
+            received_at: now,
+            fact: Ok(crate::domain::Fact::Other),
+            traceparent: None,
+            attempt,
+            lease: "l".to_owned(),
+        };
+        match outcome(trouble, &claimed, &Backoff::default(), 0.5, now) {
+            None => "left".to_owned(),
+            Some(Outcome::Done) => "done".to_owned(),
+            Some(Outcome::Ignored { .. }) => "ignored".to_owned(),
+            Some(Outcome::Retry { after, .. }) => format!("retry in {} ms", after.as_millis()),
+            Some(Outcome::Park { why }) => format!("park: {why}"),
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        let transient = |seconds: Option<u64>| {
+            Trouble::Provider(ProviderError::Transient {
+                call: "/acs/credentials/get",
+                why: "503".to_owned(),
+                retry_after: seconds.map(Duration::from_secs),
+            })
+        };
+        let permanent = Trouble::Provider(ProviderError::Permanent {
+            call: "/acs/credentials/create",
+            status: 400,
+            error_type: "invalid_input".to_owned(),
+            message: "acs_user_id is required".to_owned(),
+        });
+        let unsettled = Trouble::Unsettled {
+            until: Timestamp::from_second(20).expect("a time"),
+            why: "a call may be under way".to_owned(),
+        };
+        let cases = [
+            (transient(None), 1, "retry in 1000 ms"),
+            (transient(None), 4, "retry in 8000 ms"),
+            (transient(Some(30)), 1, "retry in 30000 ms"),
+            (transient(Some(86_400)), 1, "retry in 600000 ms"),
+            (transient(None), 60, "park: gave up after 60 attempts: /acs/credentials/get: 503"),
+            (permanent, 1, "park: /acs/credentials/create: invalid_input: acs_user_id is required"),
+            (unsettled, 9, "retry in 20000 ms"),
+            (Trouble::Conflict { plan_key: "k".to_owned() }, 60, "retry in 150 ms"),
+            (Trouble::LeaseLost, 1, "left"),
+            (Trouble::Panic, 1, "retry in 1000 ms"),
+        ];
+        for (trouble, attempt, expected) in cases {
+            assert_eq!(word(&trouble, attempt), expected, "{trouble:?} at attempt {attempt}");
+        }
+    }
+}

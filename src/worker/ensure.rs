@@ -1,0 +1,229 @@
+//! *Ensure* that a plan's credential exists: intent, call, record.
+//!
+//! Seam's API has no idempotency key, and on Visionline a second `override` credential invalidates the first guest key.
+//! So the intent is committed before the call, a call whose outcome is unknown is never repeated blindly, and the only
+//! way out of not knowing is to ask: list the ACS user's credentials and match.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Hand;
+use super::classify::Trouble;
+use crate::clock;
+use crate::domain::issuance::{Intent, Next};
+use crate::domain::plan::{AccessMethod, Enrollment};
+use crate::domain::{Entry, Issuance, Plan};
+use crate::provider::{Credential, CredentialFilter, NewCredential, ProviderError};
+use crate::store::Change;
+
+/// How far the provider's clock may be behind ours: what was created longer before our call is not our call's doing.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
+
+impl Hand<'_> {
+    /// Returns the issuance as it stands: with its credential, or as one that shall have none.
+    pub(super) async fn ensure(&self, plan: &Plan, issuance: Issuance) -> Result<Issuance, Trouble> {
+        let mut issuance = issuance;
+        loop {
+            issuance = match issuance.next(plan, self.now()) {
+                Next::Nothing | Next::Look => return Ok(issuance),
+                Next::Wait { until } => {
+                    let why = format!("a call to create the credential of plan {} may be under way", plan.key);
+                    return Err(Trouble::Unsettled { until, why });
+                }
+                Next::Ask { called_at } => self.ask(plan, &issuance, called_at).await?,
+                Next::Create => self.create(plan, &issuance).await?,
+            };
+        }
+    }
+
+    async fn create(&self, plan: &Plan, issuance: &Issuance) -> Result<Issuance, Trouble> {
+        let enrolled = self.enroll(plan, issuance).await?;
+        let at = self.now();
+        let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
+        let creating = self.advance(enrolled.creating(intent), None).await?;
+
+        let called = self.provider().create_credential(&new_credential(plan)).await;
+        let after = match &called {
+            Ok(credential) => creating.created(&credential.acs_credential_id, credential.acs_user_id.as_deref()),
+            Err(error @ ProviderError::Transient { .. }) => creating.not_created(error.to_string()),
+            Err(error @ ProviderError::Permanent { .. }) => creating.failed(error.to_string()),
+            Err(error @ ProviderError::Unknown { .. }) => creating.unknown(error.to_string()),
+        };
+        let after = self.advance(after, None).await?;
+        match called {
+            Ok(_) => Ok(after),
+            Err(error @ ProviderError::Unknown { .. }) => {
+                Err(Trouble::Unsettled { until: intent.settles_at, why: error.to_string() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds out what became of a call: adopts the credential that it made, or says that it made none.
+    async fn ask(&self, plan: &Plan, issuance: &Issuance, called_at: Timestamp) -> Result<Issuance, Trouble> {
+        let filter = CredentialFilter {
+            is_multi_phone_sync_credential: is_multi_phone(plan).then_some(true),
+            ..filter(plan, issuance)
+        };
+        let listed = self.provider().list_credentials(&filter).await?;
+        let mut candidates: Vec<Credential> =
+            listed.into_iter().filter(|credential| could_be(plan, called_at, credential)).collect();
+        let ids: Vec<String> = candidates.iter().map(|credential| credential.acs_credential_id.clone()).collect();
+        let taken = self.store().credentials_of_other_plans(&plan.key, &ids).await?;
+        candidates.retain(|credential| !taken.contains(&credential.acs_credential_id));
+        // Were there several, the youngest is the one that an access system with `override` still honours.
+        candidates.sort_by_key(|credential| std::cmp::Reverse(credential.created_at));
+        for credential in candidates {
+            if self.opens_what_is_planned(plan, &credential).await? {
+                let adopted = issuance.created(&credential.acs_credential_id, credential.acs_user_id.as_deref());
+                return self.advance(adopted, Some("found at the provider after a lost answer, and adopted")).await;
+            }
+        }
+        let why = "the provider has no credential from the call whose answer was lost; it is created again";
+        self.advance(issuance.not_created(why.to_owned()), None).await
+    }
+
+    async fn opens_what_is_planned(&self, plan: &Plan, credential: &Credential) -> Result<bool, Trouble> {
+        if plan.spec.allowed_acs_entrance_ids.is_empty() {
+            return Ok(true);
+        }
+        let opens = self.provider().entrances_of_credential(&credential.acs_credential_id).await?;
+        let opens: BTreeSet<&str> = opens.iter().map(String::as_str).collect();
+        let planned: BTreeSet<&str> = plan.spec.allowed_acs_entrance_ids.iter().map(String::as_str).collect();
+        Ok(opens == planned)
+    }
+
+    /// Launches an enrollment automation, only where the plan asks for the old way.
+    async fn enroll(&self, plan: &Plan, issuance: &Issuance) -> Result<Issuance, Trouble> {
+        let manager = match (plan.spec.enrollment, &plan.spec.credential_manager_acs_system_id) {
+            (Some(Enrollment::LaunchAutomation), Some(manager)) if issuance.enrollment_automation_id.is_none() => {
+                manager
+            }
+            _ => return Ok(issuance.clone()),
+        };
+        let id = self.provider().launch_enrollment_automation(&issuance.user_identity_id, manager).await?;
+        Ok(Issuance { enrollment_automation_id: Some(id), ..issuance.clone() })
+    }
+
+    /// Commits where an issuance stands now; returns it as the store has it.
+    pub(super) async fn advance(&self, issuance: Issuance, why: Option<&str>) -> Result<Issuance, Trouble> {
+        let entry = issuance.entry();
+        let entry = match why {
+            Some(why) => Entry::why(entry, why),
+            None => entry,
+        };
+        let change = Change { issuances: vec![issuance.clone()], ledger: vec![entry], ..Change::default() };
+        self.commit(change).await?;
+        Ok(Issuance { version: issuance.version + 1, ..issuance })
+    }
+}
+
+fn is_multi_phone(plan: &Plan) -> bool {
+    plan.spec.access_method == AccessMethod::MobileKey
+}
+
+/// All credentials of the plan's ACS user, as narrowly as it is known.
+pub(super) fn filter(plan: &Plan, issuance: &Issuance) -> CredentialFilter {
+    match &issuance.acs_user_id {
+        Some(acs_user_id) => CredentialFilter { acs_user_id: Some(acs_user_id.clone()), ..CredentialFilter::default() },
+        None => CredentialFilter {
+            user_identity_id: Some(plan.spec.user_identity_id.clone()),
+            acs_system_id: plan.spec.acs_system_id.clone(),
+            ..CredentialFilter::default()
+        },
+    }
+}
+
+/// Whether a listed credential can be what a call of ours at `called_at` made. Its entrances are not in the list.
+fn could_be(plan: &Plan, called_at: Timestamp, credential: &Credential) -> bool {
+    let same = |planned: Option<Timestamp>, listed: Option<Timestamp>| {
+        planned.is_none() || planned.map(Timestamp::as_millisecond) == listed.map(Timestamp::as_millisecond)
+    };
+    // An end that was moved after the call is not the end that was asked for.
+    let end_may_differ = plan.put_at > called_at;
+    credential.parent_acs_credential_id.is_none()
+        && credential.is_usable
+        && credential.access_method == plan.spec.access_method.as_str()
+        && credential.is_multi_phone_sync_credential == is_multi_phone(plan)
+        && same(plan.spec.starts_at, credential.starts_at)
+        && (end_may_differ || same(plan.spec.ends_at, credential.ends_at))
+        && clock::add(credential.created_at, CLOCK_SLACK) >= called_at
+}
+
+fn new_credential(plan: &Plan) -> NewCredential {
+    let spec = &plan.spec;
+    // Seam takes either the ACS user, or the person and the system in which to find or make the ACS user.
+    let by_person = spec.acs_user_id.is_none();
+    NewCredential {
+        access_method: spec.access_method.as_str().to_owned(),
+        acs_user_id: spec.acs_user_id.clone(),
+        user_identity_id: by_person.then(|| spec.user_identity_id.clone()),
+        acs_system_id: spec.acs_system_id.clone().filter(|_| by_person),
+        credential_manager_acs_system_id: spec.credential_manager_acs_system_id.clone(),
+        allowed_acs_entrance_ids: spec.allowed_acs_entrance_ids.clone(),
+        is_multi_phone_sync_credential: is_multi_phone(plan),
+        starts_at: spec.starts_at,
+        ends_at: spec.ends_at,
+        code: spec.code.clone(),
+        visionline_metadata: spec.visionline_metadata.clone(),
+        assa_abloy_vostio_metadata: spec.assa_abloy_vostio_metadata.clone(),
+        salto_space_metadata: spec.salto_space_metadata.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::PlanSpec;
+
+    fn credential() -> Credential {
+        Credential {
+            acs_credential_id: "c".to_owned(),
+            acs_system_id: "s".to_owned(),
+            acs_user_id: Some("a".to_owned()),
+            user_identity_id: Some("u".to_owned()),
+            parent_acs_credential_id: None,
+            access_method: "mobile_key".to_owned(),
+            is_multi_phone_sync_credential: true,
+            is_issued: false,
+            issued_at: None,
+            created_at: "2026-03-01T10:00:00Z".parse().expect("a time"),
+            starts_at: Some("2026-03-01T14:00:00.000Z".parse().expect("a time")),
+            ends_at: Some("2026-03-04T10:00:00Z".parse().expect("a time")),
+            is_usable: true,
+            errors: vec![],
+        }
+    }
+
+    #[test]
+    fn only_what_our_own_call_can_have_made_is_adopted() {
+        let body = br#"{"user_identity_id": "u", "acs_user_id": "a", "starts_at": "2026-03-01T14:00:00Z",
+            "ends_at": "2026-03-04T10:00:00Z"}"#;
+        let called_at: Timestamp = "2026-03-01T10:00:01Z".parse().expect("a time");
+        let plan = Plan {
+            key: "booking-1".to_owned(),
+            spec: PlanSpec::from_json(body).expect("a plan"),
+            put_at: "2026-02-01T00:00:00Z".parse().expect("a time"),
+            deleted_at: None,
+        };
+        let could = |change: &dyn Fn(&mut Credential)| {
+            let mut credential = credential();
+            change(&mut credential);
+            could_be(&plan, called_at, &credential)
+        };
+        assert!(could(&|_| {}));
+        assert!(!could(&|it| it.parent_acs_credential_id = Some("p".to_owned())), "a child");
+        assert!(!could(&|it| it.is_usable = false), "invalidated since");
+        assert!(!could(&|it| it.is_multi_phone_sync_credential = false), "a single key");
+        assert!(!could(&|it| it.access_method = "card".to_owned()), "a card");
+        assert!(!could(&|it| it.starts_at = it.ends_at), "another stay");
+        assert!(!could(&|it| it.ends_at = None), "another end");
+        assert!(!could(&|it| it.created_at = "2026-03-01T09:00:00Z".parse().expect("a time")), "made long before");
+
+        let moved = Plan { put_at: "2026-03-01T10:00:05Z".parse().expect("a time"), ..plan.clone() };
+        let mut longer = credential();
+        longer.ends_at = Some("2026-03-05T10:00:00Z".parse().expect("a time"));
+        assert!(could_be(&moved, called_at, &longer), "its end was moved after the call");
+    }
+}

@@ -1,0 +1,128 @@
+//! A phone came, a phone went.
+//!
+//! `phone.registered` never means "create a credential for this phone": Seam replicates one credential per stay to every
+//! phone of the person. It means: for each live plan of the person, ensure that the credential exists, and that this
+//! phone gets its key.
+
+use super::{Troubles, ignored, look_at_all};
+use crate::domain::{Entry, Kind, Outcome, Person, Phone};
+use crate::provider;
+use crate::store::Change;
+use crate::worker::Hand;
+use crate::worker::classify::Trouble;
+
+pub(super) async fn registered(
+    hand: &Hand<'_>,
+    person: &Person,
+    device_id: Option<&str>,
+    device_type: Option<&str>,
+) -> Result<Outcome, Trouble> {
+    let user_identity_id = match person {
+        Person::UserIdentityId(id) => id.clone(),
+        Person::UserIdentityKey(_) => hand.provider().find_person(person).await?,
+    };
+    let listed = hand.provider().phones_of_person(&user_identity_id).await?;
+    let told = match device_id {
+        Some(device_id) => Some(told_of(hand, &user_identity_id, device_id, device_type, &listed).await?),
+        None => None,
+    };
+    note_phones(hand, &user_identity_id, &listed, told.as_ref()).await?;
+
+    let mut troubles = Troubles::default();
+    for (plan, issuance) in hand.store().plans_of_person(&user_identity_id).await? {
+        let ensured = match hand.ensure(&plan, issuance).await {
+            Ok(issuance) => hand.look(&plan, &issuance, told.as_ref()).await,
+            Err(trouble) => Err(trouble),
+        };
+        troubles.note(ensured)?;
+    }
+    troubles.outcome()
+}
+
+/// The phone that an event tells of, as it stands. The provider's list is the truth; a phone that it doesn't show (yet)
+/// is believed, unless its deactivation came first.
+async fn told_of(
+    hand: &Hand<'_>,
+    user_identity_id: &str,
+    device_id: &str,
+    device_type: Option<&str>,
+    listed: &[provider::Phone],
+) -> Result<Phone, Trouble> {
+    let is_listed = listed.iter().any(|phone| phone.device_id == device_id);
+    let known = hand.store().phone(device_id).await?;
+    Ok(Phone {
+        device_id: device_id.to_owned(),
+        user_identity_id: user_identity_id.to_owned(),
+        device_type: device_type.map(str::to_owned).or_else(|| known.as_ref().and_then(|it| it.device_type.clone())),
+        is_active: is_listed || known.is_none_or(|phone| phone.is_active),
+    })
+}
+
+/// Records the phones of a person that are new, or differ from what is known: also those that no webhook told of.
+pub(super) async fn note_phones(
+    hand: &Hand<'_>,
+    user_identity_id: &str,
+    listed: &[provider::Phone],
+    told: Option<&Phone>,
+) -> Result<(), Trouble> {
+    let known = hand.store().phones_of_person(user_identity_id).await?;
+    let listed = listed.iter().map(|phone| Phone {
+        device_id: phone.device_id.clone(),
+        user_identity_id: user_identity_id.to_owned(),
+        device_type: Some(phone.device_type.clone()),
+        is_active: true,
+    });
+    let mut phones: Vec<Phone> = listed.collect();
+    if let Some(told) = told
+        && phones.iter().all(|phone| phone.device_id != told.device_id)
+    {
+        phones.push(told.clone());
+    }
+    phones.retain(|phone| !known.contains(phone));
+    if phones.is_empty() {
+        return Ok(());
+    }
+    let ledger = phones
+        .iter()
+        .map(|phone| {
+            let kind = if phone.is_active { Kind::PhoneRegistered } else { Kind::PhoneDeactivated };
+            Entry::new(kind).person(user_identity_id).device(&phone.device_id)
+        })
+        .collect();
+    hand.commit(Change { phones, ledger, ..Change::default() }).await
+}
+
+pub(super) async fn deactivated(hand: &Hand<'_>, device_id: &str) -> Result<Outcome, Trouble> {
+    let known = hand.store().phone(device_id).await?;
+    if known.as_ref().is_none_or(|phone| phone.is_active) {
+        if still_there(hand, device_id).await? {
+            return Ok(ignored("the provider still has the phone; its deactivation was undone, or is old news"));
+        }
+        // Unknown so far: remembered all the same, because its registration may come later than this.
+        let phone = match known {
+            Some(phone) => Phone { is_active: false, ..phone },
+            None => Phone {
+                device_id: device_id.to_owned(),
+                user_identity_id: String::new(),
+                device_type: None,
+                is_active: false,
+            },
+        };
+        let entry = Entry::new(Kind::PhoneDeactivated).device(device_id);
+        let entry = if phone.user_identity_id.is_empty() { entry } else { entry.person(&phone.user_identity_id) };
+        hand.commit(Change { phones: vec![phone], ledger: vec![entry], ..Change::default() }).await?;
+    }
+    let plans = hand.store().plans_of_phone(device_id).await?;
+    if plans.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    look_at_all(hand, plans).await
+}
+
+async fn still_there(hand: &Hand<'_>, device_id: &str) -> Result<bool, Trouble> {
+    match hand.provider().get_phone(device_id).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

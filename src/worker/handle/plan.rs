@@ -1,0 +1,83 @@
+//! A plan was put, or cancelled; or what enrolled its phones is gone.
+
+use jiff::Timestamp;
+
+use super::{Troubles, ignored, phone};
+use crate::domain::{Issuance, Outcome, Plan, Status};
+use crate::store::Change;
+use crate::worker::Hand;
+use crate::worker::classify::Trouble;
+use crate::worker::look::revoked;
+
+pub(super) async fn put(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, Trouble> {
+    let Some((plan, issuance)) = hand.store().plan(plan_key).await? else {
+        return Ok(ignored("there is no such plan"));
+    };
+    if plan.deleted_at.is_some() {
+        return Ok(ignored("the plan was cancelled in the meantime"));
+    }
+    // The person may have a phone since an earlier stay: then no webhook will come for this one.
+    let user_identity_id = &plan.spec.user_identity_id;
+    let listed = hand.provider().phones_of_person(user_identity_id).await?;
+    phone::note_phones(hand, user_identity_id, &listed, None).await?;
+    if listed.is_empty() && !plan.spec.creates_at_once() && !issuance.may_have_credential() {
+        return Ok(Outcome::Done);
+    }
+    let issuance = hand.ensure(&plan, issuance).await?;
+    move_end(hand, &plan, &issuance).await?;
+    hand.look(&plan, &issuance, None).await?;
+    Ok(Outcome::Done)
+}
+
+/// Moves the credential's end to the plan's, if it is another.
+async fn move_end(hand: &Hand<'_>, plan: &Plan, issuance: &Issuance) -> Result<(), Trouble> {
+    let (Some(id), Some(ends_at)) = (&issuance.acs_credential_id, plan.spec.ends_at) else { return Ok(()) };
+    if issuance.status == Status::Revoked || issuance.status == Status::Ended {
+        return Ok(());
+    }
+    match hand.get(id).await? {
+        Some(credential) if credential.ends_at.map(Timestamp::as_millisecond) != Some(ends_at.as_millisecond()) => {
+            Ok(hand.provider().update_credential(id, ends_at).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn deleted(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, Trouble> {
+    let Some((plan, issuance)) = hand.store().plan(plan_key).await? else {
+        return Ok(ignored("there is no such plan"));
+    };
+    if plan.deleted_at.is_none() {
+        return Ok(ignored("the plan was put again in the meantime"));
+    }
+    // Settles what is unknown: a credential that nobody knows of could not be deleted.
+    let issuance = hand.ensure(&plan, issuance).await?;
+    if matches!(issuance.status, Status::Revoked | Status::Ended) {
+        return Ok(Outcome::Done);
+    }
+    if let Some(id) = &issuance.acs_credential_id {
+        match hand.provider().delete_credential(id).await {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let known = hand.store().phone_keys(&plan.key).await?;
+    hand.take_over(&issuance, issuance.revoked("the plan was cancelled".to_owned()), revoked(&known)).await?;
+    Ok(Outcome::Done)
+}
+
+/// The automation is forgotten, so that the next phone of the person launches a new one.
+pub(super) async fn enrollment_deleted(hand: &Hand<'_>, enrollment_automation_id: &str) -> Result<Outcome, Trouble> {
+    let plans = hand.store().plans_of_enrollment(enrollment_automation_id).await?;
+    if plans.is_empty() {
+        return Ok(ignored("none of the plans launched this enrollment automation"));
+    }
+    let mut troubles = Troubles::default();
+    for (_, issuance) in plans {
+        let forgotten = Issuance { enrollment_automation_id: None, ..issuance };
+        let change = Change { issuances: vec![forgotten], ..Change::default() };
+        troubles.note(hand.commit(change).await)?;
+    }
+    troubles.outcome()
+}

@@ -1,0 +1,128 @@
+//! Reading where a credential and its phones' keys stand, and taking that over: the only source of `issued`.
+
+use super::Hand;
+use super::classify::Trouble;
+use super::ensure::filter;
+use crate::domain::issuance::{Seen, SeenKey, changed_keys};
+use crate::domain::{Entry, Issuance, KeyStatus, Kind, Phone, PhoneKey, Plan, Status};
+use crate::provider::Credential;
+use crate::store::Change;
+
+impl Hand<'_> {
+    /// Reads the plan's credential and its children at the provider and records what changed.
+    ///
+    /// `told`: the phone that an event tells of, active or not; it gets its key's row even if the provider shows no
+    /// child for it yet.
+    pub(super) async fn look(&self, plan: &Plan, issuance: &Issuance, told: Option<&Phone>) -> Result<(), Trouble> {
+        let Some(id) = &issuance.acs_credential_id else { return Ok(()) };
+        if matches!(issuance.status, Status::Revoked | Status::Ended) {
+            return Ok(());
+        }
+        let listed = self.provider().list_credentials(&filter(plan, issuance)).await?;
+        let parent = match listed.iter().find(|credential| credential.acs_credential_id == *id) {
+            Some(parent) => Some(parent.clone()),
+            // Not in the list may mean moved to another ACS user; only a 404 means gone.
+            None => self.get(id).await?,
+        };
+        let known = self.store().phone_keys(&plan.key).await?;
+        let children = listed.iter().filter(|credential| credential.parent_acs_credential_id.as_ref() == Some(id));
+        let shown = self.keys_shown(&known, children).await?;
+        let seen = seen_of(parent.as_ref(), &shown);
+
+        let after = if plan.has_ended(self.now()) { issuance.ended() } else { issuance.seen(seen) };
+        let keys = if after.status == Status::Revoked {
+            revoked(&known)
+        } else {
+            let phones = self.phones_that_count(plan, &known, told).await?;
+            changed_keys(&plan.key, &known, &phones, &shown)
+        };
+        self.take_over(issuance, after, keys).await
+    }
+
+    pub(super) async fn get(&self, acs_credential_id: &str) -> Result<Option<Credential>, Trouble> {
+        match self.provider().get_credential(acs_credential_id).await {
+            Ok(credential) => Ok(Some(credential)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Which phone each child is on. Seam's credential does not say it, so a child that is new to us costs a call.
+    async fn keys_shown(
+        &self,
+        known: &[PhoneKey],
+        children: impl Iterator<Item = &Credential>,
+    ) -> Result<Vec<SeenKey>, Trouble> {
+        let mut shown = Vec::new();
+        for child in children {
+            let id = &child.acs_credential_id;
+            let device_id = match known.iter().find(|key| key.acs_credential_id.as_ref() == Some(id)) {
+                Some(key) => Some(key.device_id.clone()),
+                None => self.provider().phones_of_credential(id).await?.into_iter().next().map(|phone| phone.device_id),
+            };
+            // A child that is on no phone yet is nobody's key yet.
+            let Some(device_id) = device_id else { continue };
+            let seen = seen_of(Some(child), &[]);
+            shown.push(SeenKey { device_id, acs_credential_id: id.clone(), issued_at: child.issued_at, seen });
+        }
+        Ok(shown)
+    }
+
+    /// The phones whose keys are to be told of: active ones, the one that the event tells of, and those that have a key
+    /// already. A phone that was deactivated before this plan is none of its business.
+    async fn phones_that_count(
+        &self,
+        plan: &Plan,
+        known: &[PhoneKey],
+        told: Option<&Phone>,
+    ) -> Result<Vec<(String, bool)>, Trouble> {
+        let phones = self.store().phones_of_person(&plan.spec.user_identity_id).await?;
+        let counts = |phone: &Phone| {
+            phone.is_active
+                || told.is_some_and(|told| told.device_id == phone.device_id)
+                || known.iter().any(|key| key.device_id == phone.device_id)
+        };
+        Ok(phones.into_iter().filter(counts).map(|phone| (phone.device_id, phone.is_active)).collect())
+    }
+
+    /// Records what differs; nothing, if nothing does.
+    pub(super) async fn take_over(
+        &self,
+        before: &Issuance,
+        after: Issuance,
+        keys: Vec<PhoneKey>,
+    ) -> Result<(), Trouble> {
+        let mut change = Change::default();
+        if after != *before {
+            change.ledger.push(after.entry());
+            change.issuances.push(after);
+        }
+        change.ledger.extend(keys.iter().map(|key| key_entry(key, &before.user_identity_id)));
+        change.phone_keys = keys;
+        if change.ledger.is_empty() { Ok(()) } else { self.commit(change).await }
+    }
+}
+
+fn key_entry(key: &PhoneKey, user_identity_id: &str) -> Entry {
+    Entry::new(Kind::PhoneKey(key.status))
+        .plan(&key.plan_key)
+        .person(user_identity_id)
+        .device(&key.device_id)
+        .credential(key.acs_credential_id.as_deref())
+}
+
+/// All keys of an issuance that is revoked.
+pub(super) fn revoked(known: &[PhoneKey]) -> Vec<PhoneKey> {
+    let live = known.iter().filter(|key| key.status != KeyStatus::Revoked);
+    live.map(|key| PhoneKey { status: KeyStatus::Revoked, ..key.clone() }).collect()
+}
+
+fn seen_of(credential: Option<&Credential>, keys: &[SeenKey]) -> Seen {
+    match credential {
+        None => Seen::Gone,
+        Some(credential) if !credential.is_usable => Seen::Unusable,
+        // Whether a parent says `is_issued` differs between access systems; a key that is on a phone speaks for it.
+        Some(credential) if credential.is_issued || keys.iter().any(|key| key.seen == Seen::Issued) => Seen::Issued,
+        Some(_) => Seen::Waiting,
+    }
+}

@@ -1,0 +1,243 @@
+//! The worker: claims due events, acts, records.
+//!
+//! Each handling runs under a lease that is renewed while it goes on; what it learns is committed as it goes, so that a
+//! handling that dies half-way is taken up where it stood. No transaction is held across a call to the provider.
+
+mod classify;
+mod ensure;
+mod handle;
+mod look;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use jiff::SignedDuration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::clock::{self, Clock, Entropy};
+use crate::domain::{Backoff, Outcome};
+use crate::provider::Provider;
+use crate::store::{Change, Claimed, RecordError, Store, StoreError};
+use classify::Trouble;
+
+/// How a worker paces itself. The defaults are the limits that the README names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Handlings at once.
+    pub concurrency: u32,
+    /// How long a claimed event is ours without a renewal: how soon another worker takes over after a crash.
+    pub lease: SignedDuration,
+    /// After an intent, how long until a call has ended either way and the provider shows what it did. At least the
+    /// provider's call deadline.
+    pub settle: SignedDuration,
+    /// How often to look for due events where nothing rings.
+    pub poll: SignedDuration,
+    /// How long handlings may go on after the end was announced.
+    pub drain: SignedDuration,
+    pub backoff: Backoff,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            lease: SignedDuration::from_secs(15),
+            settle: SignedDuration::from_secs(15),
+            poll: SignedDuration::from_millis(500),
+            drain: SignedDuration::from_secs(15),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// A cheap handle; clones do the same work.
+#[derive(Clone)]
+pub struct Worker {
+    store: Store,
+    provider: Arc<dyn Provider>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    settings: Settings,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(
+        store: Store,
+        provider: Arc<dyn Provider>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+    ) -> Self {
+        Self { store, provider, clock, entropy, settings }
+    }
+
+    /// Works until `shutdown`, then finishes what is in hand within the drain time. What is not finished by then is
+    /// free for others once its lease has passed. Returns how many that are.
+    pub async fn run(&self, shutdown: CancellationToken) -> usize {
+        let mut hands = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            let room = self.settings.concurrency.saturating_sub(u32::try_from(hands.len()).unwrap_or(u32::MAX));
+            let claimed = if room == 0 { Vec::new() } else { self.claim(room).await };
+            let is_idle = claimed.is_empty();
+            for event in claimed {
+                let worker = self.clone();
+                hands.spawn(async move { worker.handle_one(event).await });
+            }
+            while hands.try_join_next().is_some() {}
+            if is_idle {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    Some(_) = hands.join_next() => {}
+                    () = self.store.arrival() => {}
+                    () = self.clock.sleep(self.settings.poll) => {}
+                }
+            }
+        }
+        let mut deadline = self.clock.sleep(self.settings.drain);
+        loop {
+            tokio::select! {
+                finished = hands.join_next() => if finished.is_none() { return 0 },
+                () = &mut deadline => {
+                    tracing::warn!(unfinished = hands.len(), "the drain time is over; their leases will pass");
+                    return hands.len();
+                }
+            }
+        }
+    }
+
+    /// Claims one batch, handles it to the end, and says how many events that were.
+    pub async fn step(&self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let until = clock::add(now, self.settings.lease);
+        let claimed = self.store.claim(now, until, self.settings.concurrency).await?;
+        let count = claimed.len();
+        futures_util::future::join_all(claimed.into_iter().map(|event| self.handle_one(event))).await;
+        Ok(count)
+    }
+
+    async fn claim(&self, room: u32) -> Vec<Claimed> {
+        let now = self.clock.now();
+        match self.store.claim(now, clock::add(now, self.settings.lease), room).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "the inbox cannot be read; trying again");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn handle_one(&self, claimed: Claimed) {
+        let span = tracing::info_span!(
+            "handle",
+            event_type = claimed.event_type,
+            event_id = claimed.event_id,
+            source = claimed.source,
+            attempt = claimed.attempt,
+        );
+        let started = self.clock.now();
+        let handling = async {
+            let hand = Hand { worker: self, claimed: &claimed };
+            let handled = AssertUnwindSafe(handle::handle(&hand)).catch_unwind();
+            let result = tokio::select! {
+                result = handled => result.unwrap_or(Err(Trouble::Panic)),
+                () = self.lose_lease(&claimed) => Err(Trouble::LeaseLost),
+            };
+            let outcome = match result {
+                Ok(outcome) => Some(outcome),
+                Err(trouble) => classify::outcome(&trouble, &claimed, &self.settings.backoff, self.chance(), started),
+            };
+            self.finish(&claimed, outcome).await;
+            let took = self.clock.now().duration_since(started);
+            metrics::histogram!("keyferry_handling_seconds").record(took.as_secs_f64());
+        };
+        handling.instrument(span).await;
+    }
+
+    /// Records how a handling ended. Without an outcome nothing is written, and the lease passes.
+    async fn finish(&self, claimed: &Claimed, outcome: Option<Outcome>) {
+        let Some(outcome) = outcome else {
+            metrics::counter!("keyferry_events_handled_total", "outcome" => "abandoned").increment(1);
+            return;
+        };
+        let word = match &outcome {
+            Outcome::Done => {
+                tracing::info!("done");
+                "done"
+            }
+            Outcome::Ignored { why } => {
+                tracing::info!(why, "ignored");
+                "ignored"
+            }
+            Outcome::Retry { after, why } => {
+                tracing::warn!(
+                    why,
+                    after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+                    "will be tried again"
+                );
+                "retry"
+            }
+            Outcome::Park { why } => {
+                tracing::error!(why, "parked for a person");
+                "parked"
+            }
+        };
+        let change = Change { outcome: Some(outcome), ..Change::default() };
+        match self.store.record(claimed, self.clock.now(), change).await {
+            Ok(()) => metrics::counter!("keyferry_events_handled_total", "outcome" => word).increment(1),
+            Err(error) => tracing::warn!(%error, "the outcome was not recorded; the event will be handled again"),
+        }
+    }
+
+    /// Renews the lease for as long as it can; resolves when it is lost.
+    async fn lose_lease(&self, claimed: &Claimed) {
+        loop {
+            self.clock.sleep(self.settings.lease / 3).await;
+            let now = self.clock.now();
+            match self.store.renew(claimed, now, clock::add(now, self.settings.lease)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // Whether it still holds will be told by the fence when something is to be recorded.
+                Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+            }
+        }
+    }
+
+    fn chance(&self) -> f64 {
+        self.entropy.unit()
+    }
+}
+
+/// One event in hand: what its handlers see of the worker.
+struct Hand<'a> {
+    worker: &'a Worker,
+    claimed: &'a Claimed,
+}
+
+impl Hand<'_> {
+    fn store(&self) -> &Store {
+        &self.worker.store
+    }
+
+    fn provider(&self) -> &dyn Provider {
+        self.worker.provider.as_ref()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.worker.clock.now()
+    }
+
+    /// Commits what was learned so far. The handling goes on.
+    async fn commit(&self, change: Change) -> Result<(), Trouble> {
+        debug_assert!(change.outcome.is_none(), "the outcome is recorded when the handling has ended");
+        match self.store().record(self.claimed, self.now(), change).await {
+            Ok(()) => Ok(()),
+            Err(RecordError::LeaseLost(_)) => Err(Trouble::LeaseLost),
+            Err(RecordError::Conflict(plan_key)) => Err(Trouble::Conflict { plan_key }),
+            Err(RecordError::Store(error)) => Err(Trouble::Store(error)),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The inbox: once each, one at a time per person, and only for as long as the lease holds.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use keyferry::domain::{Fact, Outcome};
+use keyferry::queue::{Content, Envelope, Inbox as _};
+use keyferry::store::{Change, RecordError, Settled};
+
+use super::{envelope, ids, registered};
+use crate::support::db::Bench;
+use crate::support::on_both_stores;
+
+on_both_stores!(
+    an_event_is_kept_once_however_often_it_comes,
+    what_asks_nothing_of_us_is_recorded_and_ignored,
+    events_of_one_person_are_in_one_pair_of_hands,
+    a_claim_takes_no_more_than_asked_and_the_longest_due_first,
+    a_lease_that_passed_gives_no_right_to_record,
+    a_renewed_lease_holds,
+    a_retry_is_due_when_it_said_and_lets_others_pass,
+    a_parked_event_can_be_released_or_discarded,
+    an_unreadable_delivery_is_parked_once_with_its_bytes,
+    many_claimers_never_share_an_event,
+    a_newer_receivers_fact_is_handed_out_as_not_understood,
+);
+
+async fn an_event_is_kept_once_however_often_it_comes(bench: Bench) {
+    let now = bench.now();
+    bench.accept(vec![registered("e1", "jane", now), registered("e1", "jane", now)]).await;
+    bench.accept(vec![registered("e1", "jane", now), registered("e2", "joe", now)]).await;
+    let (first, second) = (bench.store.clone(), bench.other_process().await);
+    let (one, two) = tokio::join!(
+        first.accept(vec![registered("e3", "ann", now), registered("e4", "bob", now)]),
+        second.accept(vec![registered("e4", "bob", now), registered("e3", "ann", now)]),
+    );
+    one.and(two).expect("both accept");
+    assert_eq!(bench.kinds().await, ["event.received"; 4]);
+    assert_eq!(bench.store.inbox_counts().await.expect("counts").waiting, 4);
+}
+
+async fn what_asks_nothing_of_us_is_recorded_and_ignored(bench: Bench) {
+    bench.accept(vec![envelope("e1", "acs_system.connected", Fact::Other, bench.now())]).await;
+    assert_eq!(bench.kinds().await, ["event.received", "event.ignored"]);
+    assert_eq!(ids(&bench.claim(10).await), [""; 0]);
+    assert_eq!(bench.store.events("e1").await.expect("events")[0].state, "ignored");
+}
+
+async fn events_of_one_person_are_in_one_pair_of_hands(bench: Bench) {
+    let now = bench.now();
+    bench
+        .accept(vec![registered("a1", "jane", now), registered("a2", "jane", now), registered("b1", "joe", now)])
+        .await;
+    let first = bench.claim(10).await;
+    assert_eq!(ids(&first), ["a1", "b1"], "one of each person");
+    assert_eq!(ids(&bench.claim(10).await), [""; 0], "jane's second waits for her first");
+    bench.end(&first[0], Outcome::Done).await;
+    assert_eq!(ids(&bench.claim(10).await), ["a2"]);
+}
+
+async fn a_claim_takes_no_more_than_asked_and_the_longest_due_first(bench: Bench) {
+    for (index, person) in ["a", "b", "c"].into_iter().enumerate() {
+        bench.accept(vec![registered(&format!("e{index}"), person, bench.now())]).await;
+        bench.advance_seconds(1);
+    }
+    assert_eq!(ids(&bench.claim(2).await), ["e0", "e1"]);
+    assert_eq!(ids(&bench.claim(2).await), ["e2"]);
+}
+
+async fn a_lease_that_passed_gives_no_right_to_record(bench: Bench) {
+    bench.accept(vec![registered("e1", "jane", bench.now())]).await;
+    let slow = bench.claim(1).await.remove(0);
+    bench.advance_seconds(15);
+    let late = Change { outcome: Some(Outcome::Done), ..Change::default() };
+    let refused = bench.store.record(&slow, bench.now(), late.clone()).await;
+    assert!(matches!(refused, Err(RecordError::LeaseLost(_))), "passed, although nobody has taken over yet");
+
+    let quick = bench.claim(1).await.remove(0);
+    assert_eq!((quick.event_id.as_str(), quick.attempt), ("e1", 2));
+    let refused = bench.store.record(&slow, bench.now(), late).await;
+    assert!(matches!(refused, Err(RecordError::LeaseLost(_))), "somebody else has it");
+    bench.end(&quick, Outcome::Done).await;
+    assert_eq!(bench.kinds().await, ["event.received", "event.done"]);
+}
+
+async fn a_renewed_lease_holds(bench: Bench) {
+    bench.accept(vec![registered("e1", "jane", bench.now())]).await;
+    let claimed = bench.claim(1).await.remove(0);
+    for _ in 0..3 {
+        bench.advance_seconds(10);
+        let until = keyferry::clock::add(bench.now(), SignedDuration::from_secs(15));
+        assert!(bench.store.renew(&claimed, bench.now(), until).await.expect("renewed"));
+    }
+    assert_eq!(ids(&bench.claim(1).await), [""; 0]);
+    bench.advance_seconds(15);
+    let until = keyferry::clock::add(bench.now(), SignedDuration::from_secs(15));
+    assert!(!bench.store.renew(&claimed, bench.now(), until).await.expect("asked"), "too late is too late");
+}
+
+async fn a_retry_is_due_when_it_said_and_lets_others_pass(bench: Bench) {
+    let now = bench.now();
+    bench.accept(vec![registered("a1", "jane", now), registered("a2", "jane", now)]).await;
+    let claimed = bench.claim(1).await.remove(0);
+    let why = "the provider is down".to_owned();
+    bench.end(&claimed, Outcome::Retry { after: SignedDuration::from_secs(30), why }).await;
+    let other = bench.claim(5).await;
+    assert_eq!(ids(&other), ["a2"], "a later event need not wait behind a retry");
+    bench.end(&other[0], Outcome::Done).await;
+
+    let counts = bench.store.inbox_counts().await.expect("counts");
+    assert_eq!((counts.waiting, counts.retrying, counts.in_flight), (0, 1, 0));
+    assert_eq!(counts.reasons, [("the provider is down".to_owned(), 1)]);
+    assert_eq!(
+        bench.store.next_due().await.expect("due"),
+        Some(keyferry::clock::add(now, SignedDuration::from_secs(30)))
+    );
+    bench.advance_seconds(29);
+    assert_eq!(ids(&bench.claim(5).await), [""; 0]);
+    bench.advance_seconds(1);
+    assert_eq!(bench.claim(5).await[0].attempt, 2);
+}
+
+async fn a_parked_event_can_be_released_or_discarded(bench: Bench) {
+    let now = bench.now();
+    bench.accept(vec![registered("a1", "jane", now), registered("b1", "joe", now)]).await;
+    for claimed in bench.claim(5).await {
+        bench.end(&claimed, Outcome::Park { why: "refused".to_owned() }).await;
+    }
+    let parked = bench.store.parked(0, 10).await.expect("parked");
+    assert_eq!(parked.len(), 2);
+    assert_eq!(parked[0].body, b"{\"event_id\":\"a1\"}", "its bytes are the event's");
+
+    let event = parked[0].event.clone().expect("an event");
+    assert_eq!(bench.store.release_event(&parked[0], &event).await.expect("released"), Settled::Done);
+    assert_eq!(bench.store.release_event(&parked[0], &event).await.expect("released"), Settled::NotParked);
+    assert_eq!(bench.store.discard(&parked[1]).await.expect("discarded"), Settled::Done);
+
+    let again = bench.claim(5).await;
+    assert_eq!((ids(&again), again[0].attempt), (vec!["a1"], 1), "all its attempts are before it again");
+    assert_eq!(bench.store.parked_count().await.expect("count"), 0);
+    assert_eq!(bench.kinds().await[4..], ["event.released", "event.discarded"]);
+}
+
+async fn an_unreadable_delivery_is_parked_once_with_its_bytes(bench: Bench) {
+    let unreadable = || Envelope {
+        delivery_id: "msg_1".to_owned(),
+        received_at: bench.now(),
+        traceparent: None,
+        body: b"\xff not JSON \x00".as_slice().into(),
+        content: Content::Unreadable {
+            source: "seam".to_owned(),
+            why: "it is not UTF-8".to_owned(),
+            headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        },
+    };
+    bench.accept(vec![unreadable()]).await;
+    bench.accept(vec![unreadable(), unreadable()]).await;
+    assert_eq!(bench.kinds().await, ["event.parked"]);
+    let item = bench.store.parked(0, 10).await.expect("parked").remove(0);
+    assert_eq!(item.body, b"\xff not JSON \x00");
+    assert_eq!(item.headers["content-type"], "application/json");
+    assert!(item.event.is_none());
+
+    let readable = registered("e1", "jane", bench.now());
+    assert_eq!(bench.store.release_delivery(&item, vec![readable]).await.expect("released"), Settled::Done);
+    assert_eq!(ids(&bench.claim(5).await), ["e1"], "it came in as if sent again");
+}
+
+async fn many_claimers_never_share_an_event(bench: Bench) {
+    let now = bench.now();
+    let events: Vec<_> = (0..60).map(|n| registered(&format!("e{n:02}"), &format!("person-{}", n % 20), now)).collect();
+    bench.accept(events).await;
+    let others = [bench.other_process().await, bench.other_process().await, bench.store.clone()];
+    let until = keyferry::clock::add(now, SignedDuration::from_secs(15));
+    let claims = others.iter().cycle().take(12).map(|store| store.claim(now, until, 3));
+    let mut claimed = Vec::new();
+    for claim in futures_util::future::join_all(claims).await {
+        claimed.extend(claim.expect("a claim"));
+    }
+    let mut people: Vec<_> = claimed.iter().map(|event| event.fact.as_ref().expect("a fact").subject()).collect();
+    people.sort();
+    people.dedup();
+    assert_eq!((claimed.len(), people.len()), (20, 20), "each person once, whoever asks");
+}
+
+async fn a_newer_receivers_fact_is_handed_out_as_not_understood(bench: Bench) {
+    bench.accept(vec![registered("e1", "jane", bench.now())]).await;
+    let newer = "UPDATE inbox SET fact = '{\"fact\":\"teleported\"}'";
+    bench.execute(newer).await;
+    let claimed = bench.claim(1).await.remove(0);
+    assert!(claimed.fact.expect_err("not understood").contains("teleported"));
+}

@@ -1,0 +1,90 @@
+//! Real processes of the real program: started, listened to, and really killed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::wait;
+
+/// A running `keyferry`. Dropped, it is killed.
+pub struct Process {
+    child: Child,
+    /// What it has printed so far, on either stream.
+    said: Arc<Mutex<Vec<String>>>,
+    name: String,
+}
+
+/// The program as a command, with nothing of this machine's configuration in its environment.
+pub fn keyferry(arguments: &[&str], environment: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    command.args(arguments).env_clear().envs(environment).env("RUST_BACKTRACE", "0");
+    command
+}
+
+impl Process {
+    pub fn start(arguments: &[&str], environment: &BTreeMap<String, String>) -> Self {
+        let mut child = keyferry(arguments, environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        listen(child.stdout.take().expect("piped"), Arc::clone(&said));
+        listen(child.stderr.take().expect("piped"), Arc::clone(&said));
+        Self { child, said, name: arguments.join(" ") }
+    }
+
+    /// Waits for a line that contains `mark`; returns what stands after it, up to white space or a quote.
+    pub async fn says(&mut self, mark: &str) -> String {
+        let what = format!("`keyferry {}` to say {mark:?}", self.name);
+        wait::until(&what, async || {
+            if let Some(status) = self.child.try_wait().expect("asked") {
+                panic!("{what}: it ended with {status}\n{}", self.everything());
+            }
+            let said = self.said.lock().expect("the lines");
+            let line = said.iter().find(|line| line.contains(mark))?;
+            let rest = line.split_once(mark)?.1;
+            Some(rest.split(|c: char| c.is_whitespace() || c == '"').next().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    pub fn everything(&self) -> String {
+        self.said.lock().expect("the lines").join("\n")
+    }
+
+    /// SIGKILL: no destructor runs, nothing is flushed.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+
+    /// SIGTERM, and the wait for the end.
+    pub async fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        wait::until("the end after SIGTERM", async || self.child.try_wait().expect("asked")).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- keyferry {} said:\n{}", self.name, self.everything());
+        }
+        // Ended already, or ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(stream: impl Read + Send + 'static, said: Arc<Mutex<Vec<String>>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            said.lock().expect("the lines").push(line);
+        }
+    });
+}
