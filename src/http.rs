@@ -11,7 +11,6 @@
 
 mod linger;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -149,18 +148,28 @@ async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// Put into a response's extensions, it ends the connection without a byte of that response: to the client, the server
+/// died after it had done what was asked.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection is hung up on instead of answered")]
+pub struct HangUp;
+
 async fn answer(
     router: Router,
     request: Request<Incoming>,
     peer: SocketAddr,
     uri_bytes: usize,
-) -> Result<Response, Infallible> {
+) -> Result<Response, HangUp> {
     if let Some(status) = objection(&request, uri_bytes) {
         return Ok((status, [(CONNECTION, "close")]).into_response());
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request).await
+    let Ok(response) = router.oneshot(request).await;
+    match response.extensions().get::<HangUp>() {
+        Some(hang_up) => Err(*hang_up),
+        None => Ok(response),
+    }
 }
 
 fn objection<B>(request: &Request<B>, uri_bytes: usize) -> Option<StatusCode> {

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Role};
+use crate::http;
 use crate::lifecycle::Shutdown;
 use crate::ops::{self, Health};
 use crate::provider::{Provider, SeamClient};
@@ -26,7 +27,6 @@ use crate::queue::{Envelope, Publisher, direct};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::worker::Worker;
-use crate::http;
 
 /// The ports, bound by the caller.
 pub struct Listeners {
@@ -65,7 +65,8 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<usize, StartError> {
     let running = async {
-        let mut parts = Parts { surroundings, health: Health::default(), early: Group::default(), late: Group::default() };
+        let mut parts =
+            Parts { surroundings, health: Health::default(), early: Group::default(), late: Group::default() };
         match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
             Some(Ok(())) => shutdown.soft.cancelled().await,
             Some(Err(error)) => return Err(error),

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Args;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
+use crate::clock::Clock;
 use crate::http::{Limits, serve};
+use crate::lifecycle;
 use crate::sandbox::{Sandbox, Settings};
 
 /// Run a local server that Seam's official SDKs take for Seam.
@@ -20,8 +19,8 @@ use crate::sandbox::{Sandbox, Settings};
 /// It opens with a hotel (Visionline), apartments (Latch), an office (HID Origo), a co-working house (Salto KS) and a
 /// clinic (Salto Space), with people and doors, delivers signed webhooks, and has a control room under /_sandbox to see
 /// everything and to order what shall go wrong.
-#[derive(Debug, Args)]
-pub struct SandboxArgs {
+#[derive(Debug, clap::Args)]
+pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:9400", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -52,22 +51,25 @@ fn speed(text: &str) -> Result<f64, String> {
     if speed.is_finite() && speed > 0.0 { Ok(speed) } else { Err("a positive number".to_owned()) }
 }
 
-/// Serves until `shutdown`.
-pub async fn run(args: SandboxArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Serves until a signal says otherwise.
+pub async fn run(args: Args, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
+    let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
     let settings =
         Settings { api_key: args.api_key.clone(), seed: args.seed, speed: args.speed, state: args.state.clone() };
-    let sandbox = Sandbox::new(settings, Arc::new(SystemClock)).context("the sandbox cannot open")?;
-    let listener =
-        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let sandbox = Sandbox::new(settings, clock).context("the sandbox cannot open")?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let endpoint = format!("http://{}", listener.local_addr().context("the listener has no address")?);
     let welcome = welcome(&endpoint, &args.api_key, &sandbox);
     std::io::stdout().write_all(welcome.as_bytes()).context("cannot write to the standard output")?;
 
     let driver = tokio::spawn({
-        let (sandbox, shutdown) = (sandbox.clone(), shutdown.clone());
-        async move { sandbox.run(shutdown).await }
+        let (sandbox, end) = (sandbox.clone(), shutdown.soft.clone());
+        async move { sandbox.run(end).await }
     });
-    serve(listener, sandbox.router(), Limits::default(), shutdown).await;
+    tokio::select! {
+        _ = serve(listener, sandbox.router(), Limits::default(), shutdown.soft.clone()) => {}
+        () = shutdown.hard.cancelled() => {}
+    }
     driver.await.context("the sandbox's driver ended badly")
 }
 

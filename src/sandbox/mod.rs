@@ -314,15 +314,12 @@ impl Sandbox {
         lock(&self.0.request_ids).id()
     }
 
-    async fn gone(&self) {
-        self.0.gone.cancelled().await;
-    }
-
+    /// Waits, but not beyond the sandbox's end.
     async fn pause(&self, wait: Duration) {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
         tokio::select! {
             () = self.0.clock.sleep(wait) => {}
-            () = self.gone() => {}
+            () = self.0.gone.cancelled() => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! From a request of Seam's API to its answer: faults, then authentication, method, parameters, handler, in the order
 //! in which Seam's server checks.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -21,6 +23,9 @@ use crate::http::HangUp;
 /// Bytes of a call's body. Seam's largest parameters are lists of ids.
 const BODY_MAX: usize = 1024 * 1024;
 
+/// Longer than any client waits; then the connection is hung up on.
+const SWALLOWED_FOR: Duration = Duration::from_secs(600);
+
 pub(crate) async fn seam(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let mut response = answer(&sandbox, request).await;
     if let Ok(id) = HeaderValue::from_str(&sandbox.request_id().to_string()) {
@@ -38,7 +43,7 @@ async fn answer(sandbox: &Sandbox, request: Request) -> Response {
         Some(Fault::Status(status)) => error_response(status, "internal_server_error", "A fault was ordered"),
         Some(Fault::RateLimit(wait)) => rate_limited(wait.as_secs().max(1)),
         Some(Fault::Timeout) => {
-            sandbox.gone().await;
+            sandbox.pause(SWALLOWED_FOR).await;
             hang_up()
         }
         Some(Fault::CutAfterCommit) => {

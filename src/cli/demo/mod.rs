@@ -87,12 +87,7 @@ fn millis(at: Timestamp) -> String {
 }
 
 /// Tells the ledger's lines until one is `the_one`.
-async fn follow(
-    stage: &Stage,
-    story: &mut Story,
-    what: &str,
-    the_one: impl Fn(&Value) -> bool,
-) -> anyhow::Result<()> {
+async fn follow(stage: &Stage, story: &mut Story, what: &str, the_one: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
     let deadline = crate::clock::add(stage.now(), PATIENCE);
     loop {
         let lines = stage.ledger(story.last_seq()).await.context("the ledger cannot be read")?;

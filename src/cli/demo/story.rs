@@ -80,7 +80,9 @@ impl Story {
                 ("webhook", format!("{} from {from}: signature good, durable, answered 202", of("event_type")))
             }
             "phone.registered" => ("worker", format!("{} is a phone of this person", phone())),
-            "issuance.creating" => ("intent", "one credential for the stay: written down before Seam is called".to_owned()),
+            "issuance.creating" => {
+                ("intent", "one credential for the stay: written down before Seam is called".to_owned())
+            }
             "issuance.created" => ("seam", format!("multi-phone sync credential {} created", credential())),
             "issuance.issued" => ("status", format!("credential {} is issued, says Seam's own object", credential())),
             "phone_key.waiting" => ("key", format!("{} waits for its key", phone())),
