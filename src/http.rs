@@ -148,12 +148,6 @@ async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Put into a response's extensions, it ends the connection without a byte of that response: to the client, the server
-/// died after it had done what was asked.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the connection is hung up on instead of answered")]
-pub struct HangUp;
-
 async fn answer(
     router: Router,
     request: Request<Incoming>,
@@ -171,6 +165,12 @@ async fn answer(
         None => Ok(response),
     }
 }
+
+/// Put into a response's extensions, it ends the connection without a byte of that response: to a client, the server
+/// died after it had done what was asked.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection is hung up on instead of answered")]
+pub struct HangUp;
 
 fn objection<B>(request: &Request<B>, uri_bytes: usize) -> Option<StatusCode> {
     if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > uri_bytes) {

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{self, Flags, Role};
@@ -216,7 +215,7 @@ impl Stage {
         let parked = self.ops("/v1/parked").await?;
         let mut issued = 0;
         for plan in array(&plans["plans"])? {
-            let issuance = self.issuance(&text(&plan["key"])?).await?;
+            let issuance = self.issuance(&text(&plan["plan_key"])?).await?;
             issued += array(&issuance["phones"])?.iter().filter(|phone| phone["status"] == "issued").count();
         }
         let world = self.world().await?;

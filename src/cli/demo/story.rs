@@ -53,7 +53,7 @@ impl Story {
     fn line(&mut self, at: Option<Timestamp>, hop: &str, text: &str) -> io::Result<()> {
         let Some(at) = at else {
             let (bold, plain) = self.style("\x1b[1m");
-            return writeln!(io::stdout(), "{:>20}{bold}{hop:<9}{plain} {text}", "");
+            return writeln!(io::stdout(), "{:>21}{bold}{hop:<9}{plain} {text}", "");
         };
         let since = seconds(at.duration_since(self.begun));
         let took = at.duration_since(self.last).as_millis().max(0);

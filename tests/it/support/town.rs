@@ -116,7 +116,7 @@ impl Town {
             arguments.extend(["--listen", &address]);
         }
         let mut process = Process::start(&arguments, &self.environment);
-        let ops_url = process.says("answers for operators url=").await;
+        let ops_url = process.says("answers operators at ").await;
         wait::until("readiness", async || {
             let ready = self.client.get(format!("{ops_url}/readyz")).send().await.ok()?;
             ready.status().is_success().then_some(())
