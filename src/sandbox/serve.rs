@@ -24,7 +24,7 @@ use crate::http::HangUp;
 const BODY_MAX: usize = 1024 * 1024;
 
 /// Longer than any client waits; then the connection is hung up on.
-const SWALLOWED_FOR: Duration = Duration::from_secs(600);
+const SWALLOWED_FOR: Duration = Duration::from_mins(10);
 
 pub(crate) async fn seam(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let mut response = answer(&sandbox, request).await;
