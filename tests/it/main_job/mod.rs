@@ -19,6 +19,7 @@ in_both_shapes!(
     events_wait_while_the_provider_is_down,
     what_the_provider_refuses_is_parked_with_its_reason,
     what_is_not_ours_is_ignored_and_what_is_forged_leaves_nothing,
+    sigterm_ends_with_nothing_in_hand,
 );
 
 async fn each_phone_gets_its_key(town: Town) {
@@ -183,4 +184,14 @@ async fn what_is_not_ours_is_ignored_and_what_is_forged_leaves_nothing(town: Tow
     })
     .await;
     assert_eq!((&parked["source"], &parked["body_base64"]), (&json!("seam"), &json!("eyJldmVudF9pZCI6IA==")));
+}
+
+async fn sigterm_ends_with_nothing_in_hand(mut town: Town) {
+    let stay = town.stay(0).await;
+    town.put_plan("booking-1", &stay).await;
+    town.sign_in(&stay).await;
+    town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
+    for process in std::mem::take(&mut town.processes) {
+        assert!(process.terminate().await.success(), "a clean end is exit 0");
+    }
 }
