@@ -6,6 +6,7 @@ mod main_job;
 mod provider;
 mod queue;
 mod receiver;
+mod sandbox;
 mod services;
 mod store;
 mod support;
