@@ -1,6 +1,7 @@
 //! One test binary: one file or folder per feature.
 
 mod main_job;
+mod ops;
 mod provider;
 mod queue;
 mod receiver;
