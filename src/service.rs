@@ -74,7 +74,7 @@ pub async fn run(
         }
         Ok(parts.early.finish().await + parts.late.finish().await)
     };
-    shutdown.hard.run_until_cancelled(running).await.unwrap_or(Ok(1))
+    shutdown.hard.run_until_cancelled(Box::pin(running)).await.unwrap_or(Ok(1))
 }
 
 /// Tasks that end together; each says what it left unfinished.

@@ -51,7 +51,7 @@ Logs go to standard error; KEYFERRY_LOG=debug says more, KEYFERRY_LOG_FORMAT=jso
 enum Command {
     /// The whole story in one process: a plan, two phones, a key on each
     Demo(demo::Args),
-    /// Receiver, worker, sweep and ops API in one process
+    /// Receiver, worker and ops API in one process
     Run(ServerArgs),
     /// The receiver alone: many of these, behind a load balancer, on RabbitMQ
     Serve(ServerArgs),
@@ -82,17 +82,29 @@ struct ServerArgs {
     /// Configuration file (TOML); `keyferry config schema` says what may stand in it
     #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
     config: Option<PathBuf>,
-    /// Address and port of the receiver [env: KEYFERRY_LISTEN] [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address and port of the receiver [env: KEYFERRY_LISTEN] [default: 127.0.0.1:8080]"
+    )]
     listen: Option<String>,
-    /// Address and port of the ops API, health and metrics [env: KEYFERRY_OPS_LISTEN] [default: 127.0.0.1:8081]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address and port of the ops API, health and metrics [env: KEYFERRY_OPS_LISTEN] [default: 127.0.0.1:8081]"
+    )]
     ops_listen: Option<String>,
-    /// The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]"
+    )]
     store_url: Option<String>,
-    /// RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]"
+    )]
     amqp_url: Option<String>,
 }
 
@@ -121,9 +133,10 @@ fn read_file(path: Option<&std::path::Path>) -> anyhow::Result<Option<String>> {
 }
 
 /// Parses the arguments, runs the command, and says how it went.
-pub fn main(environment: Environment) -> ExitCode {
+#[must_use]
+pub fn main(environment: &Environment) -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command, &environment) {
+    match run(cli.command, environment) {
         Ok(code) => code,
         Err(error) => {
             report(&error);

@@ -22,9 +22,10 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = config::load(role, &args.flags(), environment, args.file()?.as_deref())?;
     let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
-    let receiver = match role.receives() {
-        true => Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?),
-        false => None,
+    let receiver = if role.receives() {
+        Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?)
+    } else {
+        None
     };
     let ops = bind(config.ops_listen, "the ops API", "--ops-listen or KEYFERRY_OPS_LISTEN").await?;
     announce(role, &config, receiver.as_ref(), &ops)?;
@@ -59,9 +60,10 @@ fn announce(
     if let Some(provider) = config.provider.as_ref().filter(|_| role.works()) {
         tracing::info!("creates credentials at {}", provider.endpoint.host());
     }
-    match config.rabbitmq {
-        Some(_) => tracing::info!("carries events over RabbitMQ"),
-        None => tracing::info!("feeds the inbox directly; no broker is configured"),
+    if config.rabbitmq.is_some() {
+        tracing::info!("carries events over RabbitMQ");
+    } else {
+        tracing::info!("feeds the inbox directly; no broker is configured");
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! One test binary: one file or folder per feature.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says by panicking what is wrong")]
+
 mod main_job;
 mod ops;
 mod provider;
 mod queue;
 mod receiver;
+mod sandbox;
 mod services;
 mod store;
 mod support;

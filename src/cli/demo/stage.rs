@@ -31,7 +31,7 @@ pub(super) struct Stage {
     shutdown: Shutdown,
     tasks: Vec<JoinHandle<()>>,
     /// The store's place; gone with the demo.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Who is in the story, out of the sandbox's world.
@@ -61,7 +61,7 @@ impl Stage {
             surroundings,
             shutdown: Shutdown::default(),
             tasks: Vec::new(),
-            _dir: dir,
+            dir,
         };
         stage.begin_sandbox(sandbox, sandbox_port);
         let environment = stage.environment().await?;
@@ -88,7 +88,7 @@ impl Stage {
             "kind": "standard", "url": format!("{}/webhooks/app", self.receiver_url), "secret": app_secret,
         });
         self.seam("/_sandbox/senders", &sender).await?;
-        let store_url = format!("sqlite:{}", self._dir.path().join("keyferry.db").display());
+        let store_url = format!("sqlite:{}", self.dir.path().join("keyferry.db").display());
         Ok([
             ("KEYFERRY_STORE_URL", store_url),
             ("SEAM_ENDPOINT", self.sandbox_url.clone()),

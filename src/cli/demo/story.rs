@@ -60,7 +60,7 @@ impl Story {
         self.last = at;
         let (dim, plain) = self.style("\x1b[2m");
         let (green, _) = self.style(if hop == "key" { "\x1b[1;32m" } else { "" });
-        writeln!(io::stdout(), "{dim}{since:>7} s {:>+6} ms{plain}  {green}{hop:<9} {text}{plain}", took)
+        writeln!(io::stdout(), "{dim}{since:>7} s {took:>+6} ms{plain}  {green}{hop:<9} {text}{plain}")
     }
 
     fn style(&self, code: &'static str) -> (&'static str, &'static str) {

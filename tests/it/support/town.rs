@@ -35,7 +35,7 @@ pub enum Shape {
 }
 
 pub struct Town {
-    pub sandbox: Process,
+    _sandbox: Process,
     pub sandbox_url: String,
     pub api_key: String,
     pub environment: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ impl Town {
             environment.push(("KEYFERRY_AMQP_URL", service("KEYFERRY_TEST_AMQP_URL")));
         }
         Self {
-            sandbox,
+            _sandbox: sandbox,
             sandbox_url,
             api_key,
             environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
