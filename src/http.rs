@@ -11,7 +11,6 @@
 
 mod linger;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -154,14 +153,24 @@ async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     uri_bytes: usize,
-) -> Result<Response, Infallible> {
+) -> Result<Response, HangUp> {
     if let Some(status) = objection(&request, uri_bytes) {
         return Ok((status, [(CONNECTION, "close")]).into_response());
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request).await
+    let Ok(response) = router.oneshot(request).await;
+    match response.extensions().get::<HangUp>() {
+        Some(hang_up) => Err(*hang_up),
+        None => Ok(response),
+    }
 }
+
+/// Put into a response's extensions, it ends the connection without a byte of that response: to a client, the server
+/// died after it had done what was asked.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the connection is hung up on instead of answered")]
+pub struct HangUp;
 
 fn objection<B>(request: &Request<B>, uri_bytes: usize) -> Option<StatusCode> {
     if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > uri_bytes) {

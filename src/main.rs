@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    keyferry::cli::main(environment)
+    keyferry::cli::main(&environment)
 }

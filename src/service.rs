@@ -18,15 +18,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Role};
+use crate::http;
 use crate::lifecycle::Shutdown;
-use crate::ops::{self, Health};
+use crate::ops::{self, Check, Health};
 use crate::provider::{Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, Publisher, direct};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::worker::Worker;
-use crate::http;
 
 /// The ports, bound by the caller.
 pub struct Listeners {
@@ -65,7 +65,7 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<usize, StartError> {
     let running = async {
-        let mut parts = Parts { surroundings, health: Health::default(), early: Group::default(), late: Group::default() };
+        let mut parts = Parts { surroundings, checks: Vec::new(), early: Group::default(), late: Group::default() };
         match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
             Some(Ok(())) => shutdown.soft.cancelled().await,
             Some(Err(error)) => return Err(error),
@@ -74,7 +74,7 @@ pub async fn run(
         }
         Ok(parts.early.finish().await + parts.late.finish().await)
     };
-    shutdown.hard.run_until_cancelled(running).await.unwrap_or(Ok(1))
+    shutdown.hard.run_until_cancelled(Box::pin(running)).await.unwrap_or(Ok(1))
 }
 
 /// Tasks that end together; each says what it left unfinished.
@@ -102,7 +102,7 @@ impl Group {
 /// The parts of a role, begun one after the other.
 struct Parts {
     surroundings: Surroundings,
-    health: Health,
+    checks: Vec<Check>,
     /// What takes things in, and what works on them.
     early: Group,
     /// What makes things durable, and what tells about all of it.
@@ -148,10 +148,10 @@ impl Parts {
             }
         };
         let asked = store.clone();
-        self.health.add("store", move || {
+        self.checks.push(Check::vital("store", move || {
             let store = asked.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }
-        });
+        }));
         Ok(store)
     }
 
@@ -222,13 +222,13 @@ impl Parts {
     }
 
     fn ops(&mut self, token: Option<SecretString>, listener: TcpListener, api: Option<ops::Api>) {
-        let health = std::mem::take(&mut self.health);
+        let health = Health::new(std::mem::take(&mut self.checks), Arc::clone(&self.surroundings.clock));
         let router = ops::router(ops::Ops { health, metrics: self.surroundings.metrics.clone(), token, api });
         self.late.spawn(http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
     }
 
     fn watch(&mut self, name: &'static str, state: watch::Receiver<State>) {
-        self.health.add(name, move || {
+        self.checks.push(Check::vital(name, move || {
             let state = state.borrow().clone();
             async move {
                 match state {
@@ -238,7 +238,7 @@ impl Parts {
                     State::Down { why, .. } => Err(format!("RabbitMQ cannot be used: {why}")),
                 }
             }
-        });
+        }));
     }
 }
 

@@ -1,16 +1,21 @@
 //! The commands: one file each, wiring and nothing else. Rules are in the parts that they wire.
 
 mod check;
+pub mod client;
 mod demo;
 mod roles;
+mod sandbox;
+pub mod send;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
 use tokio::runtime::Runtime;
 
 use crate::clock::{SystemClock, SystemEntropy};
@@ -52,6 +57,18 @@ enum Command {
     Serve(ServerArgs),
     /// Intake, worker and ops API alone: many of these, on RabbitMQ and PostgreSQL
     Work(ServerArgs),
+    /// A Seam-compatible server on this machine, for trying and testing
+    Sandbox(sandbox::Args),
+    /// Sign a body as a sender would, and post it to the receiver
+    Send {
+        #[command(flatten)]
+        send: send::Args,
+        /// Configuration file (TOML) that names the source
+        #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
+        config: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Client(client::Command),
     /// Bring the store's schema to the version of this program
     Migrate(ServerArgs),
     /// Check the configuration, or print its schema
@@ -65,17 +82,29 @@ struct ServerArgs {
     /// Configuration file (TOML); `keyferry config schema` says what may stand in it
     #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
     config: Option<PathBuf>,
-    /// Address and port of the receiver [env: KEYFERRY_LISTEN] [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address and port of the receiver [env: KEYFERRY_LISTEN] [default: 127.0.0.1:8080]"
+    )]
     listen: Option<String>,
-    /// Address and port of the ops API, health and metrics [env: KEYFERRY_OPS_LISTEN] [default: 127.0.0.1:8081]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address and port of the ops API, health and metrics [env: KEYFERRY_OPS_LISTEN] [default: 127.0.0.1:8081]"
+    )]
     ops_listen: Option<String>,
-    /// The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]"
+    )]
     store_url: Option<String>,
-    /// RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]"
+    )]
     amqp_url: Option<String>,
 }
 
@@ -104,9 +133,10 @@ fn read_file(path: Option<&std::path::Path>) -> anyhow::Result<Option<String>> {
 }
 
 /// Parses the arguments, runs the command, and says how it went.
-pub fn main(environment: Environment) -> ExitCode {
+#[must_use]
+pub fn main(environment: &Environment) -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command, &environment) {
+    match run(cli.command, environment) {
         Ok(code) => code,
         Err(error) => {
             report(&error);
@@ -123,18 +153,39 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> 
     let runtime = Runtime::new().context("the async runtime cannot start")?;
     runtime.block_on(async {
         match command {
-            Command::Demo(args) => demo::run(args, surroundings()?).await,
+            Command::Demo(args) => demo::run(args, wants_colour(environment), surroundings()?).await,
             Command::Run(args) => roles::run(Role::Run, args, environment, surroundings()?).await,
             Command::Serve(args) => roles::run(Role::Serve, args, environment, surroundings()?).await,
             Command::Work(args) => roles::run(Role::Work, args, environment, surroundings()?).await,
+            Command::Sandbox(args) => sandbox::run(args, Arc::new(SystemClock)).await.map(|()| ExitCode::SUCCESS),
+            Command::Send { send, config } => roles::send(send, config.as_deref(), environment).await,
+            Command::Client(command) => ask(command, environment).await,
             Command::Migrate(args) => roles::migrate(args, environment).await,
             Command::Config(command) => check::run(command, environment),
         }
     })
 }
 
+/// A client's command, against the ops API that the environment names.
+async fn ask(command: client::Command, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let connection = client::Connection {
+        url: get("KEYFERRY_OPS_URL").map_or_else(|| client::DEFAULT_URL.to_owned(), Clone::clone),
+        token: get("KEYFERRY_OPS_TOKEN").map(|token| SecretString::from(token.as_str())),
+    };
+    let (mut out, mut notices) = (std::io::stdout(), std::io::stderr());
+    let mut out = client::Out::new(&mut out, &mut notices, wants_colour(environment));
+    client::run(command, connection, &SystemClock, &mut out).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Colour is for terminals, and for people who have not asked for none (<https://no-color.org>).
+fn wants_colour(environment: &Environment) -> bool {
+    std::io::stdout().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty)
+}
+
 fn log(command: &Command, environment: &Environment) {
-    let is_server = matches!(command, Command::Run(_) | Command::Serve(_) | Command::Work(_));
+    let is_server = matches!(command, Command::Run(_) | Command::Serve(_) | Command::Work(_) | Command::Sandbox(_));
     let default = if is_server { "info" } else { "warn" };
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let filter = get("KEYFERRY_LOG").or_else(|| get("RUST_LOG")).unwrap_or(default);

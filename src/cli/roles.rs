@@ -1,13 +1,15 @@
 //! `run`, `serve`, `work`: bind, start, end. And `migrate`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
-use super::{Environment, ServerArgs};
+use super::{Environment, ServerArgs, send};
+use crate::clock::{SystemClock, SystemEntropy};
 use crate::config::{self, Role};
 use crate::service::{self, Listeners, Surroundings};
 use crate::{lifecycle, store};
@@ -20,12 +22,13 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = config::load(role, &args.flags(), environment, args.file()?.as_deref())?;
     let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
-    let receiver = match role.receives() {
-        true => Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?),
-        false => None,
+    let receiver = if role.receives() {
+        Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?)
+    } else {
+        None
     };
     let ops = bind(config.ops_listen, "the ops API", "--ops-listen or KEYFERRY_OPS_LISTEN").await?;
-    announce(role, &config, receiver.as_ref(), &ops);
+    announce(role, &config, receiver.as_ref(), &ops)?;
     let left = service::run(role, config, Listeners { receiver, ops }, surroundings, &shutdown).await?;
     if left > 0 {
         tracing::warn!(left, "ended with work in hand; it will be taken up again");
@@ -41,20 +44,28 @@ async fn bind(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<
         .with_context(|| format!("{what} cannot listen on {address}; set {setting} to a free address"))
 }
 
-fn announce(role: Role, config: &config::Config, receiver: Option<&TcpListener>, ops: &TcpListener) {
-    let address = |listener: &TcpListener| listener.local_addr().map(|it| it.to_string()).unwrap_or_default();
+fn announce(
+    role: Role,
+    config: &config::Config,
+    receiver: Option<&TcpListener>,
+    ops: &TcpListener,
+) -> anyhow::Result<()> {
     if let Some(receiver) = receiver {
+        let address = receiver.local_addr()?;
         for source in &config.sources {
-            let url = format!("http://{}/webhooks/{}", address(receiver), source.name());
-            tracing::info!(url, kind = source.kind().as_str(), "takes webhooks");
+            tracing::info!("takes {} webhooks at http://{address}/webhooks/{}", source.kind().as_str(), source.name());
         }
     }
-    tracing::info!(url = format!("http://{}", address(ops)), "answers for operators");
+    tracing::info!("answers operators at http://{}", ops.local_addr()?);
     if let Some(provider) = config.provider.as_ref().filter(|_| role.works()) {
-        tracing::info!(host = provider.endpoint.host(), "creates credentials at the provider");
+        tracing::info!("creates credentials at {}", provider.endpoint.host());
     }
-    let queue = if config.rabbitmq.is_some() { "RabbitMQ" } else { "none; the inbox is fed directly" };
-    tracing::info!(queue, "is ready to carry events");
+    if config.rabbitmq.is_some() {
+        tracing::info!("carries events over RabbitMQ");
+    } else {
+        tracing::info!("feeds the inbox directly; no broker is configured");
+    }
+    Ok(())
 }
 
 pub(super) async fn migrate(args: ServerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
@@ -65,6 +76,18 @@ pub(super) async fn migrate(args: ServerArgs, environment: &Environment) -> anyh
     } else {
         say(&format!("the store went from version {} to {}", state.before, state.after));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `send`: the source and the receiver's address as the configuration has them.
+pub(super) async fn send(
+    args: send::Args,
+    config: Option<&Path>,
+    environment: &Environment,
+) -> anyhow::Result<ExitCode> {
+    let sending = config::to_send_as(&args.source, environment, super::read_file(config)?.as_deref())?;
+    let source = sending.source.map(|(kind, secret)| send::SendSource { kind, secret });
+    send::run(args, source, sending.receiver_url, &SystemClock, &SystemEntropy).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,11 +7,12 @@ mod layers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use crate::domain::Backoff;
 use crate::queue::{direct, rabbitmq};
@@ -131,20 +132,38 @@ pub fn load(
     if judge.problems.is_empty() { Ok(config) } else { Err(Problems(judge.problems)) }
 }
 
-/// A source's kind and first secret, for `keyferry send`: from the same layers, judged by themselves.
-pub fn source_to_send_as(
-    name: &str,
-    environment: &BTreeMap<String, String>,
-    file: Option<&str>,
-) -> Result<Option<(receiver::Kind, SecretString)>, Problems> {
+/// What `keyferry send` needs to know.
+pub struct Sending {
+    /// The source's kind and its first secret, where it is configured.
+    pub source: Option<(receiver::Kind, Secret)>,
+    pub receiver_url: Url,
+}
+
+/// Reads one source and the receiver's address from the same layers as everything else, and judges only these.
+pub fn to_send_as(name: &str, environment: &BTreeMap<String, String>, file: Option<&str>) -> Result<Sending, Problems> {
     let mut layers = Layers::of(file);
     layers.overlay_environment(environment);
     let file = layers.read();
-    if !layers.problems.is_empty() {
-        return Err(Problems(layers.problems));
+    let mut judge = Judge { problems: layers.problems, origins: layers.origins };
+    let listen = judge.address("receiver.listen", &file.receiver.listen);
+    let configured = file.sources.into_iter().find(|source| source.name == name);
+    let source = configured.and_then(|source| {
+        let secret = source.secrets.first().map(|secret| Secret::parse(secret.expose_secret()));
+        match secret? {
+            Ok(secret) => Some((kind(source.kind), secret)),
+            Err(error) => {
+                judge.say(&format!("sources.{name}"), error);
+                None
+            }
+        }
+    });
+    // Listening on all addresses, it can be reached on this machine's own.
+    let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+    match Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.port()))) {
+        Ok(receiver_url) if judge.problems.is_empty() => Ok(Sending { source, receiver_url }),
+        Ok(_) => Err(Problems(judge.problems)),
+        Err(error) => Err(Problems::of_one("receiver.listen", &error.to_string())),
     }
-    let source = file.sources.into_iter().find(|source| source.name == name);
-    Ok(source.and_then(|source| Some((kind(source.kind), source.secrets.into_iter().next()?))))
 }
 
 /// Notes mistakes, and goes on with a stand-in so that it finds the next one too.

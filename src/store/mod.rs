@@ -62,13 +62,16 @@ impl StoreError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Configuration(_)) => true,
+            Self::Database(sqlx::Error::Configuration(_))
+            | Self::Migration(_)
+            | Self::Schema { .. }
+            | Self::Corrupt(_)
+            | Self::Url => true,
             // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
             // many connections" (53…).
             Self::Database(error) => error.as_database_error().is_some_and(|refused| {
                 !refused.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53"))
             }),
-            Self::Migration(_) | Self::Schema { .. } | Self::Corrupt(_) | Self::Url => true,
         }
     }
 }

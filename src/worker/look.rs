@@ -86,6 +86,9 @@ impl Hand<'_> {
     }
 
     /// Records what differs; nothing, if nothing does.
+    ///
+    /// The issuance is written along even if only keys differ: its version is what makes two lookers, who saw the same
+    /// thing at the same time, tell of it once.
     pub(super) async fn take_over(
         &self,
         before: &Issuance,
@@ -95,11 +98,14 @@ impl Hand<'_> {
         let mut change = Change::default();
         if after != *before {
             change.ledger.push(after.entry());
-            change.issuances.push(after);
         }
         change.ledger.extend(keys.iter().map(|key| key_entry(key, &before.user_identity_id)));
+        if change.ledger.is_empty() {
+            return Ok(());
+        }
         change.phone_keys = keys;
-        if change.ledger.is_empty() { Ok(()) } else { self.commit(change).await }
+        change.issuances.push(after);
+        self.commit(change).await
     }
 }
 

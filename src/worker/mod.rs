@@ -141,7 +141,7 @@ impl Worker {
         let started = self.clock.now();
         let handling = async {
             let hand = Hand { worker: self, claimed: &claimed };
-            let handled = AssertUnwindSafe(handle::handle(&hand)).catch_unwind();
+            let handled = AssertUnwindSafe(hand.handle()).catch_unwind();
             let result = tokio::select! {
                 result = handled => result.unwrap_or(Err(Trouble::Panic)),
                 () = self.lose_lease(&claimed) => Err(Trouble::LeaseLost),
@@ -218,6 +218,18 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
+    /// Handles the event; once more at once where somebody else wrote in between, since reading again is all it takes.
+    async fn handle(&self) -> Result<Outcome, Trouble> {
+        const TRIES: u32 = 3;
+        for _ in 1..TRIES {
+            match handle::handle(self).await {
+                Err(Trouble::Conflict { plan_key }) => tracing::debug!(plan_key, "somebody else wrote in between"),
+                handled => return handled,
+            }
+        }
+        handle::handle(self).await
+    }
+
     fn store(&self) -> &Store {
         &self.worker.store
     }

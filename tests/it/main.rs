@@ -1,9 +1,12 @@
 //! One test binary: one file or folder per feature.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says by panicking what is wrong")]
+
 mod main_job;
 mod provider;
 mod queue;
 mod receiver;
+mod services;
 mod store;
 mod support;
 mod tidy;

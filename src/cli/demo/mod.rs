@@ -6,7 +6,7 @@
 mod stage;
 mod story;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -29,9 +29,8 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 const PLAN: &str = "booking-1";
 const PHONES: [(&str, &str); 2] = [("iPhone", "ios"), ("Android phone", "android")];
 
-pub(super) async fn run(args: Args, surroundings: Surroundings) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args, colour: bool, surroundings: Surroundings) -> anyhow::Result<ExitCode> {
     let stage = Stage::set(surroundings).await?;
-    let colour = !args.json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut story = Story::new(args.json, colour, stage.now());
     let told = play(&stage, &mut story).await;
     let summary = stage.summary().await;
@@ -87,12 +86,7 @@ fn millis(at: Timestamp) -> String {
 }
 
 /// Tells the ledger's lines until one is `the_one`.
-async fn follow(
-    stage: &Stage,
-    story: &mut Story,
-    what: &str,
-    the_one: impl Fn(&Value) -> bool,
-) -> anyhow::Result<()> {
+async fn follow(stage: &Stage, story: &mut Story, what: &str, the_one: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
     let deadline = crate::clock::add(stage.now(), PATIENCE);
     loop {
         let lines = stage.ledger(story.last_seq()).await.context("the ledger cannot be read")?;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{self, Flags, Role};
@@ -32,7 +31,7 @@ pub(super) struct Stage {
     shutdown: Shutdown,
     tasks: Vec<JoinHandle<()>>,
     /// The store's place; gone with the demo.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Who is in the story, out of the sandbox's world.
@@ -62,7 +61,7 @@ impl Stage {
             surroundings,
             shutdown: Shutdown::default(),
             tasks: Vec::new(),
-            _dir: dir,
+            dir,
         };
         stage.begin_sandbox(sandbox, sandbox_port);
         let environment = stage.environment().await?;
@@ -89,7 +88,7 @@ impl Stage {
             "kind": "standard", "url": format!("{}/webhooks/app", self.receiver_url), "secret": app_secret,
         });
         self.seam("/_sandbox/senders", &sender).await?;
-        let store_url = format!("sqlite:{}", self._dir.path().join("keyferry.db").display());
+        let store_url = format!("sqlite:{}", self.dir.path().join("keyferry.db").display());
         Ok([
             ("KEYFERRY_STORE_URL", store_url),
             ("SEAM_ENDPOINT", self.sandbox_url.clone()),
@@ -216,7 +215,7 @@ impl Stage {
         let parked = self.ops("/v1/parked").await?;
         let mut issued = 0;
         for plan in array(&plans["plans"])? {
-            let issuance = self.issuance(&text(&plan["key"])?).await?;
+            let issuance = self.issuance(&text(&plan["plan_key"])?).await?;
             issued += array(&issuance["phones"])?.iter().filter(|phone| phone["status"] == "issued").count();
         }
         let world = self.world().await?;

@@ -53,14 +53,14 @@ impl Story {
     fn line(&mut self, at: Option<Timestamp>, hop: &str, text: &str) -> io::Result<()> {
         let Some(at) = at else {
             let (bold, plain) = self.style("\x1b[1m");
-            return writeln!(io::stdout(), "{:>20}{bold}{hop:<9}{plain} {text}", "");
+            return writeln!(io::stdout(), "{:>21}{bold}{hop:<9}{plain} {text}", "");
         };
         let since = seconds(at.duration_since(self.begun));
         let took = at.duration_since(self.last).as_millis().max(0);
         self.last = at;
         let (dim, plain) = self.style("\x1b[2m");
         let (green, _) = self.style(if hop == "key" { "\x1b[1;32m" } else { "" });
-        writeln!(io::stdout(), "{dim}{since:>7} s {:>+6} ms{plain}  {green}{hop:<9} {text}{plain}", took)
+        writeln!(io::stdout(), "{dim}{since:>7} s {took:>+6} ms{plain}  {green}{hop:<9} {text}{plain}")
     }
 
     fn style(&self, code: &'static str) -> (&'static str, &'static str) {
@@ -80,7 +80,9 @@ impl Story {
                 ("webhook", format!("{} from {from}: signature good, durable, answered 202", of("event_type")))
             }
             "phone.registered" => ("worker", format!("{} is a phone of this person", phone())),
-            "issuance.creating" => ("intent", "one credential for the stay: written down before Seam is called".to_owned()),
+            "issuance.creating" => {
+                ("intent", "one credential for the stay: written down before Seam is called".to_owned())
+            }
             "issuance.created" => ("seam", format!("multi-phone sync credential {} created", credential())),
             "issuance.issued" => ("status", format!("credential {} is issued, says Seam's own object", credential())),
             "phone_key.waiting" => ("key", format!("{} waits for its key", phone())),

@@ -19,6 +19,7 @@ in_both_shapes!(
     events_wait_while_the_provider_is_down,
     what_the_provider_refuses_is_parked_with_its_reason,
     what_is_not_ours_is_ignored_and_what_is_forged_leaves_nothing,
+    sigterm_ends_with_nothing_in_hand,
 );
 
 async fn each_phone_gets_its_key(town: Town) {
@@ -104,23 +105,18 @@ async fn a_cancelled_plan_takes_its_keys_along(town: Town) {
 }
 
 async fn a_longer_stay_moves_the_end_and_nothing_else(town: Town) {
-    let mut stay = town.stay(0).await;
+    let stay = town.stay(0).await;
     town.put_plan("booking-1", &stay).await;
     town.sign_in(&stay).await;
     let before = town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
 
-    stay["allowed_acs_entrance_ids"] = json!([]);
-    let (status, answer) = town.put_plan("booking-1", &stay).await;
+    let (mut elsewhere, mut longer) = (stay.clone(), stay);
+    elsewhere["allowed_acs_entrance_ids"] = json!([]);
+    let (status, answer) = town.put_plan("booking-1", &elsewhere).await;
     assert_eq!(status, StatusCode::CONFLICT, "{answer}");
 
-    let mut longer = town.ops("/v1/plans/booking-1").await;
     let ends_at = "2099-01-01T10:00:00.000Z";
-    longer = json!({
-        "user_identity_id": stay["user_identity_id"], "acs_user_id": stay["acs_user_id"],
-        "credential_manager_acs_system_id": stay["credential_manager_acs_system_id"],
-        "allowed_acs_entrance_ids": longer["allowed_acs_entrance_ids"], "starts_at": stay["starts_at"],
-        "ends_at": ends_at, "visionline_metadata": stay["visionline_metadata"],
-    });
+    longer["ends_at"] = ends_at.into();
     let (status, answer) = town.put_plan("booking-1", &longer).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     wait::until("the end at the provider", async || (town.live_parents().await[0]["ends_at"] == ends_at).then_some(()))
@@ -183,4 +179,14 @@ async fn what_is_not_ours_is_ignored_and_what_is_forged_leaves_nothing(town: Tow
     })
     .await;
     assert_eq!((&parked["source"], &parked["body_base64"]), (&json!("seam"), &json!("eyJldmVudF9pZCI6IA==")));
+}
+
+async fn sigterm_ends_with_nothing_in_hand(mut town: Town) {
+    let stay = town.stay(0).await;
+    town.put_plan("booking-1", &stay).await;
+    town.sign_in(&stay).await;
+    town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
+    for process in std::mem::take(&mut town.processes) {
+        assert!(process.terminate().await.success(), "a clean end is exit 0");
+    }
 }

@@ -35,7 +35,7 @@ pub enum Shape {
 }
 
 pub struct Town {
-    pub sandbox: Process,
+    _sandbox: Process,
     pub sandbox_url: String,
     pub api_key: String,
     pub environment: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ impl Town {
             environment.push(("KEYFERRY_AMQP_URL", service("KEYFERRY_TEST_AMQP_URL")));
         }
         Self {
-            sandbox,
+            _sandbox: sandbox,
             sandbox_url,
             api_key,
             environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -116,7 +116,7 @@ impl Town {
             arguments.extend(["--listen", &address]);
         }
         let mut process = Process::start(&arguments, &self.environment);
-        let ops_url = process.says("answers for operators url=").await;
+        let ops_url = process.says("answers operators at ").await;
         wait::until("readiness", async || {
             let ready = self.client.get(format!("{ops_url}/readyz")).send().await.ok()?;
             ready.status().is_success().then_some(())
