@@ -9,8 +9,8 @@ use keyferry::queue::rabbitmq::Settings;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use super::{Bus, Memory, event, intake, unique};
-use crate::services::{amqp_url, eventually, rabbitmqctl};
+use super::{Bus, Memory, event, eventually, intake, unique};
+use crate::support::broker::{amqp_url, rabbitmqctl};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_closed_by_the_broker_come_back_and_nothing_is_lost() {

@@ -7,8 +7,7 @@ use keyferry::queue::Publisher as _;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 
-use super::{Bus, Memory, event};
-use crate::services::eventually;
+use super::{Bus, Memory, event, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_inbox_fails_nothing_is_acknowledged_and_nothing_lost() {

@@ -6,17 +6,20 @@ mod faults;
 mod intake;
 mod publishing;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use keyferry::clock::{Entropy as _, SystemClock, SystemEntropy};
 use keyferry::domain::{Event, Fact};
 use keyferry::queue::rabbitmq::{self, RabbitPublisher, Settings, State};
-use keyferry::queue::{Content, Envelope, Inbox, InboxError};
+use keyferry::queue::{Content, Envelope, Inbox, InboxError, envelope};
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -24,7 +27,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{amqp_url, eventually};
+use crate::support::broker::amqp_url;
+use crate::support::wait;
 
 /// Names of its own on the broker, and a connection to look at them from outside.
 struct Bus {
@@ -83,6 +87,20 @@ impl Bus {
         let running = intake(&self.settings, inbox);
         running.ready().await;
         running
+    }
+
+    /// Takes all that is in the inbox queue, and returns the events' ids.
+    async fn drain(&self) -> BTreeSet<String> {
+        let count = usize::try_from(self.depth("inbox").await.expect("the queue")).expect("not that many");
+        let (queue, options) = (self.name("inbox").into(), BasicConsumeOptions { no_ack: true, ..Default::default() });
+        let channel = self.channel().await;
+        let consumer =
+            channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.expect("a consumer");
+        let messages = consumer.take(count).map(|message| message.expect("the channel lives"));
+        messages
+            .map(|message| id_of(&envelope::decode(&message.properties, message.data).expect("ours")))
+            .collect()
+            .await
     }
 
     async fn delete_queue(&self, last: &str) {
@@ -205,6 +223,10 @@ fn event(id: &str) -> Envelope {
             fact: Fact::PhoneDeactivated { device_id: "phone".to_owned() },
         }),
     }
+}
+
+async fn eventually(what: &str, mut seen: impl AsyncFnMut() -> bool) {
+    wait::until(what, async || seen().await.then_some(())).await;
 }
 
 fn unique() -> String {

@@ -1,5 +1,6 @@
 //! What the stories have in common: stores to write into, databases of one's own, and waiting for a condition.
 
+pub mod broker;
 pub mod db;
 pub mod process;
 pub mod town;
