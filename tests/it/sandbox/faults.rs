@@ -33,7 +33,7 @@ async fn a_status_and_a_limit_come_without_the_deed_and_so_often_as_ordered() {
     }
     let limited = house.call("POST", CREATE).json(&person).send().await.expect("an answer");
     assert_eq!(limited.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(limited.headers().get("retry-after").map(|value| value.as_bytes()), Some(b"3".as_slice()));
+    assert_eq!(limited.headers().get("retry-after").map(http::HeaderValue::as_bytes), Some(b"3".as_slice()));
     assert_eq!(named(&house, "Nobody").await, 0);
     house.seam(CREATE, &person).await;
 }

@@ -215,44 +215,48 @@ impl Heard {
 
 type Reply = (StatusCode, Vec<(&'static str, &'static str)>);
 
-#[derive(Debug, Clone, Default)]
-struct Memory(Arc<Mutex<(Vec<Heard>, VecDeque<Reply>, Option<StatusCode>)>>);
+#[derive(Debug, Default)]
+struct Memory {
+    heard: Vec<Heard>,
+    replies: VecDeque<Reply>,
+    usual: Option<StatusCode>,
+}
 
 /// A recipient of webhooks that remembers, and answers as it was told to.
 pub(super) struct Ear {
     pub(super) url: String,
-    memory: Memory,
+    memory: Arc<Mutex<Memory>>,
     _server: DropGuard,
 }
 
 impl Ear {
     pub(super) async fn new() -> Self {
-        let memory = Memory::default();
+        let memory = Arc::new(Mutex::new(Memory::default()));
         let (url, server) = listen(Router::new().fallback(hear).with_state(memory.clone())).await;
         Self { url, memory, _server: server }
     }
 
     /// What was heard since the last look.
     pub(super) fn heard(&self) -> Vec<Heard> {
-        std::mem::take(&mut self.memory.0.lock().expect("no panic").0)
+        std::mem::take(&mut self.memory.lock().expect("no panic").heard)
     }
 
     /// What the next requests are answered, before it is 204 again.
     pub(super) fn will_say(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.memory.0.lock().expect("no panic").1.extend(replies);
+        self.memory.lock().expect("no panic").replies.extend(replies);
     }
 
     /// What every request is answered from now on.
     pub(super) fn always_says(&self, status: StatusCode) {
-        self.memory.0.lock().expect("no panic").2 = Some(status);
+        self.memory.lock().expect("no panic").usual = Some(status);
     }
 }
 
-async fn hear(State(memory): State<Memory>, headers: HeaderMap, body: String) -> Response {
-    let mut memory = memory.0.lock().expect("no panic");
-    memory.0.push(Heard { headers, body });
-    let usual = memory.2.unwrap_or(StatusCode::NO_CONTENT);
-    let (status, headers) = memory.1.pop_front().unwrap_or((usual, Vec::new()));
+async fn hear(State(memory): State<Arc<Mutex<Memory>>>, headers: HeaderMap, body: String) -> Response {
+    let mut memory = memory.lock().expect("no panic");
+    memory.heard.push(Heard { headers, body });
+    let usual = memory.usual.unwrap_or(StatusCode::NO_CONTENT);
+    let (status, headers) = memory.replies.pop_front().unwrap_or((usual, Vec::new()));
     let mut response = status.into_response();
     for (name, value) in headers {
         response.headers_mut().insert(name, value.parse().expect("a value"));
