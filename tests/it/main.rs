@@ -6,7 +6,6 @@ mod main_job;
 mod provider;
 mod queue;
 mod receiver;
-mod services;
 mod store;
 mod support;
 mod tidy;
