@@ -51,7 +51,7 @@ Logs go to standard error; KEYFERRY_LOG=debug says more, KEYFERRY_LOG_FORMAT=jso
 enum Command {
     /// The whole story in one process: a plan, two phones, a key on each
     Demo(demo::Args),
-    /// Receiver, worker, sweep and ops API in one process
+    /// Receiver, worker and ops API in one process
     Run(ServerArgs),
     /// The receiver alone: many of these, behind a load balancer, on RabbitMQ
     Serve(ServerArgs),

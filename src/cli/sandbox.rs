@@ -20,7 +20,7 @@ use crate::sandbox::{Sandbox, Settings};
 /// clinic (Salto Space), with people and doors, delivers signed webhooks, and has a control room under /_sandbox to see
 /// everything and to order what shall go wrong.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:9400", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -52,7 +52,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// Serves until a signal says otherwise.
-pub async fn run(args: Args, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
     let settings =
         Settings { api_key: args.api_key.clone(), seed: args.seed, speed: args.speed, state: args.state.clone() };

@@ -299,10 +299,10 @@ impl Parameter for usize {
         let Value::Number(number) = value else {
             return Err(format!("Expected number, received {}", kind_of(value)));
         };
-        number
-            .as_u64()
-            .and_then(|number| Self::try_from(number).ok())
-            .ok_or_else(|| "Number must be greater than or equal to 0".to_owned())
+        // `10.0` is a whole number as well.
+        let whole = number.to_string();
+        let whole = whole.strip_suffix(".0").unwrap_or(&whole);
+        whole.parse().map_err(|_| "Expected a whole number, not below 0".to_owned())
     }
 
     fn from_text(text: &str) -> Result<Self, String> {

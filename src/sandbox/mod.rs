@@ -25,6 +25,7 @@ mod world;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ struct Inner {
     request_ids: Mutex<Chance>,
     /// Oddities that the log has named already.
     named: Mutex<HashSet<String>>,
+    /// Whether the state file is behind.
+    is_unsaved: AtomicBool,
     /// Something changed that [`Sandbox::run`] may have to act upon.
     changed: Notify,
     /// Cancelled when [`Sandbox::run`] ends.
@@ -154,6 +157,7 @@ impl Sandbox {
             faults: Mutex::default(),
             request_ids: Mutex::new(Chance::new(settings.seed.wrapping_add(1))),
             named: Mutex::default(),
+            is_unsaved: AtomicBool::new(false),
             changed: Notify::new(),
             gone: CancellationToken::new(),
             settings,
@@ -215,7 +219,7 @@ impl Sandbox {
                 Some(_) = attempts.join_next(), if !attempts.is_empty() => {}
                 () = due => {}
             }
-            if self.0.settings.state.is_some() {
+            if self.0.settings.state.is_some() && self.0.is_unsaved.load(Ordering::Relaxed) {
                 save_at.get_or_insert(crate::clock::add(now, SAVE_AFTER));
             }
         }
@@ -242,9 +246,12 @@ impl Sandbox {
         let now = self.now();
         let mut state = lock(&self.0.state);
         let State { world, outbox, .. } = &mut *state;
+        self.0.is_unsaved.fetch_or(world.next_at().is_some_and(|at| at <= now), Ordering::Relaxed);
         world.advance(now);
         outbox.take_in(world.take_news(), world, now);
-        outbox.take_due(world, now)
+        let attempts = outbox.take_due(world, now);
+        self.0.is_unsaved.fetch_or(!attempts.is_empty(), Ordering::Relaxed);
+        attempts
     }
 
     async fn deliver(&self, attempt: Attempt) {
@@ -253,6 +260,7 @@ impl Sandbox {
         let mut state = lock(&self.0.state);
         let State { world, outbox, .. } = &mut *state;
         outbox.settle(attempt.recipient, attempt.number, verdict, world, now);
+        self.0.is_unsaved.store(true, Ordering::Relaxed);
     }
 
     fn next_at(&self) -> Option<Timestamp> {
@@ -262,7 +270,11 @@ impl Sandbox {
 
     async fn save(&self) {
         let Some(path) = &self.0.settings.state else { return };
-        let bytes = lock(&self.0.state).to_bytes();
+        let bytes = {
+            let state = lock(&self.0.state);
+            self.0.is_unsaved.store(false, Ordering::Relaxed);
+            state.to_bytes()
+        };
         if let Err(error) = state::save(path, bytes).await {
             tracing::error!(error = %error, path = %path.display(), "the sandbox's state could not be kept");
         }
@@ -281,12 +293,19 @@ impl Sandbox {
         let value = act(world, now);
         outbox.take_in(world.take_news(), world, now);
         drop(state);
-        self.0.changed.notify_one();
+        self.touched();
         value
     }
 
     fn with_outbox<T>(&self, act: impl FnOnce(&mut Outbox) -> T) -> T {
-        act(&mut lock(&self.0.state).outbox)
+        let value = act(&mut lock(&self.0.state).outbox);
+        self.touched();
+        value
+    }
+
+    fn touched(&self) {
+        self.0.is_unsaved.store(true, Ordering::Relaxed);
+        self.0.changed.notify_one();
     }
 
     fn with_faults<T>(&self, act: impl FnOnce(&mut Faults) -> T) -> T {
@@ -299,7 +318,7 @@ impl Sandbox {
         *state = State::new(state.world.chance.seed(), self.0.settings.rules(), now);
         drop(state);
         self.with_faults(Faults::clear);
-        self.0.changed.notify_one();
+        self.touched();
     }
 
     fn api_key(&self) -> &str {

@@ -24,7 +24,7 @@ use crate::http::HangUp;
 const BODY_MAX: usize = 1024 * 1024;
 
 /// Longer than any client waits; then the connection is hung up on.
-const SWALLOWED_FOR: Duration = Duration::from_secs(600);
+const SWALLOWED_FOR: Duration = Duration::from_mins(10);
 
 pub(crate) async fn seam(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let mut response = answer(&sandbox, request).await;
@@ -40,7 +40,7 @@ async fn answer(sandbox: &Sandbox, request: Request) -> Response {
     };
     match sandbox.strike(endpoint.path) {
         None => handle(sandbox, endpoint, request).await,
-        Some(Fault::Status(status)) => error_response(status, "internal_server_error", "A fault was ordered"),
+        Some(Fault::Status(status)) => failed(status),
         Some(Fault::RateLimit(wait)) => rate_limited(wait.as_secs().max(1)),
         Some(Fault::Timeout) => {
             sandbox.pause(SWALLOWED_FOR).await;
@@ -60,6 +60,11 @@ async fn answer(sandbox: &Sandbox, request: Request) -> Response {
             text_response(StatusCode::OK, "<html><body>It works!</body></html>")
         }
     }
+}
+
+fn failed(status: StatusCode) -> Response {
+    let kind = status.canonical_reason().unwrap_or("unknown_error").to_lowercase().replace([' ', '-'], "_");
+    error_response(status, &kind, "A fault was ordered")
 }
 
 fn rate_limited(seconds: u64) -> Response {

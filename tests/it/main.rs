@@ -4,9 +4,11 @@
 
 mod compose;
 mod main_job;
+mod ops;
 mod provider;
 mod queue;
 mod receiver;
+mod sandbox;
 mod store;
 mod support;
 mod tidy;

@@ -1,5 +1,6 @@
 //! What happened, in Seam's own shape: one form for `/events/list` and for the webhook's body.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -154,8 +155,7 @@ pub(crate) struct Event {
     pub(crate) workspace_id: WorkspaceId,
     pub(crate) created_at: At,
     pub(crate) occurred_at: At,
-    #[serde(default, skip_deserializing)]
-    pub(crate) event_description: &'static str,
+    pub(crate) event_description: Cow<'static, str>,
     #[serde(flatten)]
     pub(crate) about: About,
 }
@@ -174,7 +174,7 @@ impl Event {
             workspace_id,
             created_at: At(occurred_at),
             occurred_at: At(occurred_at),
-            event_description: event_type.description(),
+            event_description: Cow::Borrowed(event_type.description()),
             about,
         }
     }

@@ -13,9 +13,9 @@ pub(crate) struct Rules {
     /// Which credentials of a multi-phone sync family emit `acs_credential.issued`. Seam documents the event for cards
     /// only; telling of both is what no client can miss.
     pub(crate) issued_events: IssuedEvents,
-    /// Whether a Visionline `override` needs a phone with an active endpoint. Seam's guide checks for one before it
-    /// offers the option; for a multi-phone sync credential, which is made before any phone, that check would
-    /// contradict Seam's own flow. Off by default; when on, it spares multi-phone sync credentials no more.
+    /// Whether a Visionline `override` is refused to a person without an active endpoint. Seam's guide looks for one
+    /// before it offers the option, but Seam also has one make a multi-phone sync credential before there is any
+    /// phone, and shows it with `override`. Off, because refusing what Seam takes would hurt more than the reverse.
     pub(crate) override_needs_active_endpoint: bool,
     /// Whether phones register with credential managers by themselves (since 2025) or only for people with an
     /// enrollment automation (before).

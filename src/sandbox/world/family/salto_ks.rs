@@ -45,7 +45,7 @@ impl Family for SaltoKs {
     }
 
     fn check(&self, _world: &World, draft: &CredentialDraft, _now: Timestamp) -> Result<(), Refusal> {
-        // An access grant names doors for every family; there they become grants to the user.
+        // An access grant names doors in every family, and its credentials carry them.
         if !draft.entrances.is_empty() && draft.access_method_id.is_none() {
             return Err(Refusal::field(
                 "allowed_acs_entrance_ids",
