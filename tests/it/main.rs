@@ -8,7 +8,6 @@ mod provider;
 mod queue;
 mod receiver;
 mod sandbox;
-mod services;
 mod store;
 mod support;
 mod tidy;
