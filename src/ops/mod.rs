@@ -68,6 +68,7 @@ struct Desk {
 
 /// `/livez` and `/readyz` for everybody; `/metrics`, and with [`Ops::api`] all of `/v1`, for who passes the guard.
 pub fn router(ops: Ops) -> Router {
+    reply::describe();
     let health = Arc::new(ops.health);
     let open = Router::new()
         .route("/livez", get(health::alive).fallback(reply::method_not_allowed))

@@ -7,11 +7,17 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
-use metrics::counter;
+use metrics::{counter, describe_counter};
 
 use super::wire::{ErrorBody, ErrorDetail};
 use crate::domain::FieldError;
 use crate::store::StoreError;
+
+const REFUSALS: &str = "keyferry_ops_refusals_total";
+
+pub(super) fn describe() {
+    describe_counter!(REFUSALS, "Requests to the ops port that were refused, by the type in the answer");
+}
 
 pub(super) type Answer<T> = Result<T, Refusal>;
 
@@ -141,7 +147,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        counter!("keyferry_ops_refusals_total", "type" => self.kind()).increment(1);
+        counter!(REFUSALS, "type" => self.kind()).increment(1);
         if let Self::Store(error) = &self {
             tracing::error!(%error, "a request to the ops API failed on the store");
         }

@@ -18,7 +18,7 @@ pub(super) fn explained(issuance: &Issuance) -> String {
     let on_phones = issuance.phones.iter().filter(|phone| phone.status == "issued").count();
     let phones = issuance.phones.len();
     match issuance.status.as_str() {
-        "planned" => "no credential yet: it is created when a phone of the person is registered".to_owned(),
+        "planned" => "no credential yet; a mobile key is created with the person's first phone".to_owned(),
         "creating" => "the credential is being created at the provider".to_owned(),
         "created" if phones == 0 => "the credential exists; no phone of the person is known yet".to_owned(),
         "created" => "the credential exists; its key is on its way to the phone".to_owned(),

@@ -9,25 +9,25 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
 /// A migrated store with a clock that stands still.
-pub struct Bench {
-    pub store: Store,
-    pub clock: ManualClock,
-    pub url: String,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
+    pub(crate) clock: ManualClock,
+    pub(crate) url: String,
     _dir: Option<TempDir>,
 }
 
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     "2026-03-01T10:00:00Z".parse().expect("a time")
 }
 
 impl Bench {
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", dir.path().join("keyferry.db").display());
         Self::open(url, Some(dir)).await
     }
 
-    pub async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::open(new_postgres_database().await, None).await
     }
 
@@ -44,24 +44,24 @@ impl Bench {
     }
 
     /// The same database, as another process sees it.
-    pub async fn other_process(&self) -> Store {
+    pub(crate) async fn other_process(&self) -> Store {
         Self::connect(&self.url, &self.clock).await
     }
 
-    pub fn advance_seconds(&self, seconds: i64) {
+    pub(crate) fn advance_seconds(&self, seconds: i64) {
         self.clock.advance(SignedDuration::from_secs(seconds));
     }
 }
 
 /// The address of a service that `scripts/test` starts.
-pub fn service(variable: &str) -> String {
+pub(crate) fn service(variable: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "how scripts/test tells the tests where its services are")]
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests by scripts/test, which starts what they need"))
 }
 
 /// Makes a database in the test PostgreSQL. The whole server goes away after the tests.
-pub async fn new_postgres_database() -> String {
+pub(crate) async fn new_postgres_database() -> String {
     let server = service("KEYFERRY_TEST_POSTGRES_URL");
     let name = format!("keyferry_{:016x}", SystemEntropy.next_u64());
     let mut connection = PgConnection::connect(&server).await.expect("the test PostgreSQL");

@@ -1,10 +1,10 @@
 //! What the stories have in common: stores to write into, databases of one's own, and waiting for a condition.
 
-pub mod broker;
-pub mod db;
-pub mod process;
-pub mod town;
-pub mod wait;
+pub(crate) mod broker;
+pub(crate) mod db;
+pub(crate) mod process;
+pub(crate) mod town;
+pub(crate) mod wait;
 
 /// Writes one test for each of `names` and each store: the same story over both.
 macro_rules! on_both_stores {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::wait;
 
 /// A running `keyferry`. Dropped, it is killed.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// What it has printed so far, on either stream.
     said: Arc<Mutex<Vec<String>>>,
@@ -16,14 +16,14 @@ pub struct Process {
 }
 
 /// The program as a command, with nothing of this machine's configuration in its environment.
-pub fn keyferry(arguments: &[&str], environment: &BTreeMap<String, String>) -> Command {
+pub(crate) fn keyferry(arguments: &[&str], environment: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
     command.args(arguments).env_clear().envs(environment).env("RUST_BACKTRACE", "0");
     command
 }
 
 impl Process {
-    pub fn start(arguments: &[&str], environment: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn start(arguments: &[&str], environment: &BTreeMap<String, String>) -> Self {
         let mut child = keyferry(arguments, environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// Waits for a line that contains `mark`; returns what stands after it, up to white space or a quote.
-    pub async fn says(&mut self, mark: &str) -> String {
+    pub(crate) async fn says(&mut self, mark: &str) -> String {
         let what = format!("`keyferry {}` to say {mark:?}", self.name);
         wait::until(&what, async || {
             if let Some(status) = self.child.try_wait().expect("asked") {
@@ -51,18 +51,18 @@ impl Process {
         .await
     }
 
-    pub fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         self.said.lock().expect("the lines").join("\n")
     }
 
     /// SIGKILL: no destructor runs, nothing is flushed.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
     }
 
     /// SIGTERM, and the wait for the end.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(sent.success());

@@ -29,20 +29,20 @@ const APP_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The two shapes: one process on SQLite; or a receiver and two workers on RabbitMQ and PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     Embedded,
     Brokered,
 }
 
-pub struct Town {
+pub(crate) struct Town {
     _sandbox: Process,
-    pub sandbox_url: String,
-    pub api_key: String,
-    pub environment: BTreeMap<String, String>,
+    pub(crate) sandbox_url: String,
+    pub(crate) api_key: String,
+    pub(crate) environment: BTreeMap<String, String>,
     /// Kept for as long as they run.
-    pub processes: Vec<Process>,
-    pub receiver_url: String,
-    pub ops_url: String,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) receiver_url: String,
+    pub(crate) ops_url: String,
     client: reqwest::Client,
     _dir: TempDir,
     config: PathBuf,
@@ -50,7 +50,7 @@ pub struct Town {
 
 impl Town {
     /// Starts everything, introduces the sandbox and the receiver to each other, and waits until it is ready.
-    pub async fn new(shape: Shape) -> Self {
+    pub(crate) async fn new(shape: Shape) -> Self {
         let mut town = Self::with_sandbox(shape).await;
         town.introduce().await;
         match shape {
@@ -65,7 +65,7 @@ impl Town {
     }
 
     /// The sandbox, and nobody who knows it yet.
-    pub async fn with_sandbox(shape: Shape) -> Self {
+    pub(crate) async fn with_sandbox(shape: Shape) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let config = dir.path().join("keyferry.toml");
         std::fs::write(&config, settings(shape)).expect("written");
@@ -101,14 +101,14 @@ impl Town {
         }
     }
 
-    pub async fn start(&mut self, role: &str) {
+    pub(crate) async fn start(&mut self, role: &str) {
         let process = self.start_role(role).await;
         self.processes.push(process);
     }
 
     /// Starts a role and waits until it is ready. A receiver comes back to the address that its senders know; the ops
     /// API is the last started one's.
-    pub async fn start_role(&mut self, role: &str) -> Process {
+    pub(crate) async fn start_role(&mut self, role: &str) -> Process {
         let config = self.config.to_string_lossy().into_owned();
         let address = self.receiver_url.trim_start_matches("http://").to_owned();
         let mut arguments = vec![role, "--config", &config, "--ops-listen", "127.0.0.1:0"];
@@ -142,17 +142,17 @@ impl Town {
     }
 
     /// A call to the sandbox, as Seam's customer or in its control room.
-    pub async fn seam(&self, path: &str, body: &Value) -> Value {
+    pub(crate) async fn seam(&self, path: &str, body: &Value) -> Value {
         let call = self.client.post(format!("{}{path}", self.sandbox_url)).bearer_auth(&self.api_key).json(body);
         answer(call).await
     }
 
-    pub async fn world(&self) -> Value {
+    pub(crate) async fn world(&self) -> Value {
         answer(self.client.get(format!("{}/_sandbox/world", self.sandbox_url)).bearer_auth(&self.api_key)).await
     }
 
     /// The parents that live at the provider: what there may be at most one of for each plan.
-    pub async fn live_parents(&self) -> Vec<Value> {
+    pub(crate) async fn live_parents(&self) -> Vec<Value> {
         let world = self.world().await;
         let is_live_parent = |it: &&Value| it["deleted_at"].is_null() && it["parent_acs_credential_id"].is_null();
         let credentials = world["acs_credentials"].as_array().expect("credentials");
@@ -160,7 +160,7 @@ impl Town {
     }
 
     /// The `index`th guest of the hotel: a plan's body for a stay in its first two rooms.
-    pub async fn stay(&self, index: usize) -> Value {
+    pub(crate) async fn stay(&self, index: usize) -> Value {
         let world = self.world().await;
         let of = |name: &str| world[name].as_array().expect("a list").clone();
         let hotel =
@@ -183,38 +183,38 @@ impl Town {
     }
 
     /// A phone of this person signs in. Returns its `device_id`.
-    pub async fn sign_in(&self, plan: &Value) -> String {
+    pub(crate) async fn sign_in(&self, plan: &Value) -> String {
         let body = json!({"user_identity_id": plan["user_identity_id"]});
         let phone = self.seam("/phones/simulate/create_sandbox_phone", &body).await;
         phone["phone"]["device_id"].as_str().expect("an id").to_owned()
     }
 
-    pub async fn put_plan(&self, key: &str, plan: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn put_plan(&self, key: &str, plan: &Value) -> (StatusCode, Value) {
         let call = self.client.put(format!("{}/v1/plans/{key}", self.ops_url)).json(plan);
         let response = call.send().await.expect("an answer");
         (response.status(), response.json().await.expect("JSON"))
     }
 
-    pub async fn delete_plan(&self, key: &str) -> StatusCode {
+    pub(crate) async fn delete_plan(&self, key: &str) -> StatusCode {
         self.client.delete(format!("{}/v1/plans/{key}", self.ops_url)).send().await.expect("an answer").status()
     }
 
-    pub async fn ops(&self, path: &str) -> Value {
+    pub(crate) async fn ops(&self, path: &str) -> Value {
         answer(self.client.get(format!("{}{path}", self.ops_url))).await
     }
 
-    pub async fn ledger(&self) -> Vec<Value> {
+    pub(crate) async fn ledger(&self) -> Vec<Value> {
         self.ops("/v1/ledger?after=0&limit=1000").await["ledger"].as_array().expect("lines").clone()
     }
 
     /// How often each of `kinds` stands in the ledger.
-    pub async fn told<const N: usize>(&self, kinds: [&str; N]) -> [usize; N] {
+    pub(crate) async fn told<const N: usize>(&self, kinds: [&str; N]) -> [usize; N] {
         let ledger = self.ledger().await;
         kinds.map(|kind| ledger.iter().filter(|line| line["kind"] == kind).count())
     }
 
     /// Posts a signed `phone.registered` as the customer's backend.
-    pub async fn send_registered(&self, event_id: &str, plan: &Value, device_id: Option<&str>) -> StatusCode {
+    pub(crate) async fn send_registered(&self, event_id: &str, plan: &Value, device_id: Option<&str>) -> StatusCode {
         let mut event = json!({
             "event_id": event_id,
             "event_type": "phone.registered",
@@ -228,7 +228,7 @@ impl Town {
     }
 
     /// Posts a body, signed with `secret`.
-    pub async fn send(&self, source: &str, secret: &str, body: &str) -> StatusCode {
+    pub(crate) async fn send(&self, source: &str, secret: &str, body: &str) -> StatusCode {
         let (id, now) = (format!("msg_{:016x}", SystemEntropy.next_u64()), SystemClock.now());
         let signature = sign(&Secret::parse(secret).expect("a secret"), &id, now, body.as_bytes());
         let call = self.client.post(self.webhook_url(source));
@@ -241,7 +241,7 @@ impl Town {
     }
 
     /// Waits until an issuance is as `is_so` wants it.
-    pub async fn issuance(&self, key: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn issuance(&self, key: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         wait::until(&format!("{key}: {what}"), async || {
             let response = self.client.get(format!("{}/v1/issuances/{key}", self.ops_url)).send().await.ok()?;
             let issuance: Value = response.json().await.ok()?;
@@ -252,7 +252,7 @@ impl Town {
 
     /// The questions that every story ends with: nothing in flight, nothing parked, our states the sandbox's, and one
     /// credential for each plan that has one.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         wait::until("an empty inbox", async || {
             let inbox = self.ops("/v1/status").await["inbox"].clone();
             ["waiting", "retrying", "in_flight"].iter().all(|state| inbox[*state] == 0).then_some(())
@@ -280,7 +280,7 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-pub fn issued_keys(issuance: &Value) -> usize {
+pub(crate) fn issued_keys(issuance: &Value) -> usize {
     let phones = issuance["phones"].as_array().map(Vec::as_slice).unwrap_or_default();
     phones.iter().filter(|phone| phone["status"] == "issued").count()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Far more than anything here takes; reached only when something is broken.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Asks again and again until `ask` has an answer.
@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// When it has none within [`DEADLINE`]; `what` says what was waited for.
 #[expect(clippy::disallowed_methods, reason = "between two looks at the world a test may sleep")]
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {
@@ -21,8 +21,8 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             tokio::time::sleep(PAUSE).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, asking).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("waited {} s in vain: {what}", DEADLINE.as_secs()),
-    }
+    let Ok(answer) = tokio::time::timeout(DEADLINE, asking).await else {
+        panic!("waited {} s in vain: {what}", DEADLINE.as_secs());
+    };
+    answer
 }
