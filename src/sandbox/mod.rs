@@ -15,6 +15,7 @@ mod control;
 mod deliver;
 mod faults;
 mod input;
+mod overview;
 mod page;
 mod routes;
 mod serve;
@@ -46,6 +47,7 @@ use world::World;
 use world::ids::Chance;
 use world::rules::Rules;
 
+pub use overview::{Overview, PersonOverview, SystemOverview};
 pub use state::StateError;
 
 /// How a sandbox is set up.
@@ -71,28 +73,6 @@ impl Settings {
     fn rules(&self) -> Rules {
         Rules { speed: self.speed, ..Rules::default() }
     }
-}
-
-/// What a sandbox holds, in short, for a person to read.
-#[derive(Debug)]
-pub struct Overview {
-    pub systems: Vec<SystemOverview>,
-    pub people: Vec<PersonOverview>,
-}
-
-#[derive(Debug)]
-pub struct SystemOverview {
-    pub id: String,
-    pub name: String,
-    pub kind: &'static str,
-    pub entrances: Vec<String>,
-}
-
-#[derive(Debug)]
-pub struct PersonOverview {
-    pub id: String,
-    pub key: String,
-    pub name: String,
 }
 
 /// Why a sandbox cannot open.
@@ -173,23 +153,7 @@ impl Sandbox {
     /// The access systems with their entrances, and the people.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        let state = lock(&self.0.state);
-        let world = &state.world;
-        let systems = world.systems.live().map(|system| {
-            let doors = world.entrances.live().filter(|door| door.acs_system_id == system.acs_system_id);
-            SystemOverview {
-                id: system.acs_system_id.to_string(),
-                name: system.name.clone(),
-                kind: system.family().system_type().1,
-                entrances: doors.map(|door| door.display_name.clone()).collect(),
-            }
-        });
-        let people = world.user_identities.live().map(|person| PersonOverview {
-            id: person.user_identity_id.to_string(),
-            key: person.user_identity_key.clone().unwrap_or_default(),
-            name: person.contact.full_name.clone().unwrap_or_default(),
-        });
-        Overview { systems: systems.collect(), people: people.collect() }
+        Overview::of(&lock(&self.0.state).world)
     }
 
     /// Lets time pass: does what is due, sends what is to be told, keeps the state file, until `shutdown`.

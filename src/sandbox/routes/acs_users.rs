@@ -6,8 +6,9 @@ use super::user_identities::email;
 use super::{Call, Endpoint, matches_search};
 use crate::sandbox::answer::{Answer, Outcome};
 use crate::sandbox::input::Input;
+use crate::sandbox::world::acs_user::{AccessSchedule, AcsUser, AcsUserDraft};
 use crate::sandbox::world::ids::{AcsAccessGroupId, AcsSystemId, AcsUserId, UserIdentityId};
-use crate::sandbox::world::people::{AccessSchedule, AcsUser, AcsUserDraft, Contact};
+use crate::sandbox::world::people::Contact;
 use crate::sandbox::world::refusal::Refusal;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use super::{Call, Endpoint, matches_search};
 use crate::sandbox::answer::{Answer, Outcome};
 use crate::sandbox::input::Input;
+use crate::sandbox::world::acs_user::AcsUser;
 use crate::sandbox::world::ids::{AcsSystemId, AcsUserId, UserIdentityId};
-use crate::sandbox::world::people::{AcsUser, Contact, UserIdentity};
+use crate::sandbox::world::people::{Contact, UserIdentity};
 use crate::sandbox::world::refusal::Refusal;
 
 pub(super) static ENDPOINTS: &[Endpoint] = &[

@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::{NOTHING, Note, Wire, at, family_words, value};
 use crate::sandbox::world::World;
+use crate::sandbox::world::acs_user::AcsUser;
 use crate::sandbox::world::ids::{AcsSystemId, AcsUserId, ConnectedAccountId, UserIdentityId, WorkspaceId};
 use crate::sandbox::world::moment::At;
-use crate::sandbox::world::people::{AcsUser, Contact, UserIdentity};
+use crate::sandbox::world::people::{Contact, UserIdentity};
 
 #[derive(Serialize)]
 struct UserIdentityObject<'a> {

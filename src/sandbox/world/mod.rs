@@ -5,6 +5,7 @@
 //! [`World::advance`] does it. The same seed and the same calls at the same times give the same world.
 
 pub(crate) mod access;
+pub(crate) mod acs_user;
 pub(crate) mod agenda;
 pub(crate) mod credential;
 pub(crate) mod event;
@@ -29,11 +30,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use access::{AccessGrant, AccessMethod};
+use acs_user::AcsUser;
 use agenda::{Agenda, Due};
 use credential::Credential;
 use event::{About, Event, EventLog, EventType};
 use ids::{AcsCredentialId, AcsSystemId, Chance, DeviceId, WorkspaceId};
-use people::{AcsUser, UserIdentity};
+use people::UserIdentity;
 use phone::{EndpointState, Phone};
 use rules::Rules;
 use session::{ClientSession, EnrollmentAutomation, InstantKey};

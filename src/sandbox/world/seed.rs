@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::World;
+use super::acs_user::AcsUserDraft;
 use super::ids::{AcsEntranceId, AcsSystemId, ConnectedAccountId};
-use super::people::{AcsUserDraft, Contact};
+use super::people::Contact;
 use super::system::{AcsAccessGroup, AcsEntrance, AcsSystem};
 
 /// Key, full name, phone number, and the systems (by name) that know the person. Their e-mail address is

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::World;
+use super::acs_user::AcsUser;
 use super::credential::Credential;
 use super::family::{self, Family};
 use super::ids::{AcsAccessGroupId, AcsEntranceId, AcsSystemId, ConnectedAccountId};
-use super::people::AcsUser;
 use super::refusal::Refusal;
 use super::table::row;
 

@@ -38,13 +38,15 @@ def until(what, ask):
     raise AssertionError(f"waited {DEADLINE_SECONDS} s in vain: {what}")
 
 
-def control(path, body):
-    """The control room, which no SDK knows."""
-    request = urllib.request.Request(
-        f"{ENDPOINT}/_sandbox/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
+def post(path, body, headers):
+    request = urllib.request.Request(f"{ENDPOINT}{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request) as response:
         return json.load(response)
+
+
+def control(path, body):
+    """The control room, which no SDK knows."""
+    return post(f"/_sandbox/{path}", body, {"content-type": "application/json"})
 
 
 def raw(seam, path, body):
@@ -94,6 +96,10 @@ class Story:
             acs_system_id=system.acs_system_id, full_name="Jane Doe", user_identity_id=person.user_identity_id
         )
         return person, user
+
+    def world(self, plural):
+        with urllib.request.urlopen(f"{ENDPOINT}/_sandbox/world") as response:
+            return json.load(response)[plural]
 
     def doors(self, system):
         return self.seam.acs.entrances.list(acs_system_id=system.acs_system_id)
@@ -240,6 +246,60 @@ class Story:
         assert self.seam.access_methods.list(access_grant_id=grant.access_grant_id)[0].access_method_id == method
         self.seam.access_grants.delete(access_grant_id=grant.access_grant_id)
 
+    def every_other_path(self):
+        """What no sample calls, in the form that each generation can: a POST."""
+        call = lambda path, **body: raw(self.seam, path, body)  # noqa: E731
+        person, user = self.guest(self.hotel)
+        person, user = person.user_identity_id, user.acs_user_id
+        other = call("/user_identities/create", full_name="Nobody")["user_identity"]["user_identity_id"]
+        call("/user_identities/update", user_identity_id=other, full_name=None, phone_number="+15555550199")
+        call("/user_identities/merge", user_identity_id=person, merged_user_identity_ids=[other])
+        assert call("/user_identities/get", user_identity_id=other)["user_identity"]["user_identity_id"] == person
+        assert call("/user_identities/list_acs_systems", user_identity_id=person)["acs_systems"]
+        call("/user_identities/list", user_identity_ids=[person], search="jane")
+        key = call("/user_identities/generate_instant_key", user_identity_id=person)["instant_key"]
+        assert key["instant_key_url"].startswith("https://ik.seam.co/"), key
+
+        call("/acs/users/update", acs_user_id=user, full_name="Jane D.")
+        for verb in ["suspend", "unsuspend"]:
+            call(f"/acs/users/{verb}", user_identity_id=person, acs_system_id=self.hotel.acs_system_id)
+        assert call("/acs/users/get", acs_user_id=user)["acs_user"]["full_name"] == "Jane D."
+        door = self.doors(self.hotel)[2].acs_entrance_id
+        call("/acs/entrances/grant_access", acs_entrance_id=door, acs_user_id=user)
+        for owner in [("acs/users", {"acs_user_id": user}), ("user_identities", {"user_identity_id": person})]:
+            opened = call(f"/{owner[0]}/list_accessible_entrances", **owner[1])["acs_entrances"]
+            assert [row["acs_entrance_id"] for row in opened] == [door], opened
+        call("/acs/entrances/get", acs_entrance_id=door)
+        call("/acs/entrances/list_credentials_with_access", acs_entrance_id=door)
+        call("/acs/systems/get", acs_system_id=self.hotel.acs_system_id)
+        group = self.world("acs_access_groups")[0]
+        member = next(row for row in self.world("acs_users") if row["acs_system_id"] == group["acs_system_id"])
+        pair = {"acs_access_group_id": group["acs_access_group_id"], "acs_user_id": member["acs_user_id"]}
+        call("/acs/users/remove_from_access_group", **pair)
+        call("/acs/users/add_to_access_group", **pair)
+
+        session = call("/client_sessions/get_or_create", user_identity_id=person)["client_session"]
+        headers = {"authorization": f"Bearer {session['token']}", "content-type": "application/json"}
+        phone = post("/seam/mobile_sdk/v1/phone_sessions/get_or_create", {"custom_sdk_installation_id": "app", "phone_os": "ios"}, headers)
+        assert phone["phone_session"]["user_identity"]["user_identity_id"] == person, phone
+        post("/seam/mobile_sdk/v1/acs/credentials/list", {}, headers)
+        call("/client_sessions/delete", client_session_id=session["client_session_id"])
+
+        method = {"mode": "code", "code": "1234"}
+        grant = call("/access_grants/create", user_identity_id=person, acs_entrance_ids=[], requested_access_methods=[method], access_grant_key=other)
+        grant = grant["access_grant"]
+        assert call("/access_grants/get", access_grant_key=other)["access_grant"]["access_grant_id"] == grant["access_grant_id"]
+        call("/access_grants/list", user_identity_id=person)
+        related = call("/access_methods/get_related", access_method_ids=grant["access_method_ids"])["batch"]
+        assert related["access_grants"][0]["access_grant_id"] == grant["access_grant_id"], related
+        call("/access_methods/delete", access_grant_id=grant["access_grant_id"])
+        call("/access_grants/delete", access_grant_id=grant["access_grant_id"])
+        launch = {"user_identity_id": person, "credential_manager_acs_system_id": self.services.acs_system_id}
+        automation = call("/user_identities/enrollment_automations/launch", **launch)["enrollment_automation"]
+        call("/user_identities/enrollment_automations/get", enrollment_automation_id=automation["enrollment_automation_id"])
+        call("/acs/users/delete", acs_user_id=user)
+        assert call("/workspaces/get")["workspace"]["is_sandbox"]
+
     # Errors and webhooks.
 
     def errors(self):
@@ -300,7 +360,7 @@ def raises(kind, call):
 def main():
     story = Story()
     chapters = [name for name in vars(Story) if not name.startswith("_")]
-    helpers = {"guest", "doors", "phone", "parent", "children"}
+    helpers = {"guest", "world", "doors", "phone", "parent", "children"}
     for name in [name for name in chapters if name not in helpers]:
         getattr(story, name)()
         print(f"ok {name}", flush=True)

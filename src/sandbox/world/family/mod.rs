@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::World;
+use super::acs_user::AcsUser;
 use super::credential::{AccessMethodMode, Credential, CredentialDraft};
 use super::ids::{AcsCredentialId, Chance};
-use super::people::AcsUser;
 use super::refusal::Refusal;
 use super::system::AcsEntrance;
 use crate::sandbox::input::Input;

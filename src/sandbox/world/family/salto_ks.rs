@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Family, Metadata, Named};
 use crate::sandbox::world::World;
+use crate::sandbox::world::acs_user::AcsUser;
 use crate::sandbox::world::credential::{AccessMethodMode, Credential, CredentialDraft};
-use crate::sandbox::world::people::AcsUser;
 use crate::sandbox::world::refusal::Refusal;
 
 pub(super) struct SaltoKs;

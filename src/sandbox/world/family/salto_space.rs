@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{Family, Named};
 use crate::sandbox::input::Input;
 use crate::sandbox::world::World;
+use crate::sandbox::world::acs_user::AcsUser;
 use crate::sandbox::world::credential::{AccessMethodMode, CredentialDraft};
-use crate::sandbox::world::people::AcsUser;
 use crate::sandbox::world::refusal::Refusal;
 
 pub(super) struct SaltoSpace;
