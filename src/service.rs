@@ -46,7 +46,7 @@ pub struct Surroundings {
 /// Why a role could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the store cannot be opened")]
+    #[error("the store (KEYFERRY_STORE_URL) cannot be opened")]
     Store(#[from] StoreError),
     #[error("the provider's client cannot be made")]
     Provider(#[from] reqwest::Error),

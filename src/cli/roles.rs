@@ -60,6 +60,11 @@ fn announce(
     if let Some(provider) = config.provider.as_ref().filter(|_| role.works()) {
         tracing::info!("creates credentials at {}", provider.endpoint.host());
     }
+    if role == Role::Work && config.store_url.expose_secret().starts_with("sqlite:") {
+        tracing::warn!(
+            "keeps its store in a file of its own; several workers must share one PostgreSQL: set KEYFERRY_STORE_URL"
+        );
+    }
     if config.rabbitmq.is_some() {
         tracing::info!("carries events over RabbitMQ");
     } else {

@@ -142,7 +142,7 @@ fn unreadable(name: &str, sender: SendSource, headers: &HeaderMap, body: &Bytes,
 }
 
 async fn post(url: &Url, headers: HeaderMap, body: Bytes) -> anyhow::Result<StatusCode> {
-    let client = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(TIMEOUT).build()?;
+    let client = reqwest::Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(TIMEOUT).build()?;
     let answer = client.post(url.clone()).headers(headers).body(body).send().await;
     let answer =
         answer.with_context(|| format!("{url} did not answer; is `keyferry serve` (or `run`) listening there?"))?;

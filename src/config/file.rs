@@ -131,7 +131,7 @@ pub struct Worker {
     /// How soon another worker takes over what a crashed one had in hand.
     pub lease_seconds: u64,
     /// How long after a call to create whose answer was lost the provider is asked about it. At least
-    /// `provider.deadline_seconds`.
+    /// `provider.deadline_seconds` and two more.
     pub settle_seconds: u64,
     /// The wait after the first failed attempt; it doubles with each.
     pub backoff_base_ms: u64,

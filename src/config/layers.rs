@@ -165,6 +165,15 @@ fn line_of(file: Option<&str>, error: &toml::de::Error) -> usize {
     file.bytes().take(end).filter(|byte| *byte == b'\n').count() + 1
 }
 
+/// The error without the value that it found: that may be a secret in the wrong place.
 fn one_line(error: &toml::de::Error) -> String {
-    error.message().lines().collect::<Vec<_>>().join(" ")
+    let text = error.message().lines().collect::<Vec<_>>().join(" ");
+    for kind in ["invalid type: ", "invalid value: ", "unknown variant "] {
+        if let Some((found, expected)) = text.strip_prefix(kind).and_then(|rest| rest.rsplit_once(", expected ")) {
+            let what = found.split([' ', '`', '"']).next().unwrap_or_default();
+            let what = if what.is_empty() { String::new() } else { format!(" {what},") };
+            return format!("{}{what} expected {expected}", kind.trim_end().trim_end_matches(':').to_owned() + ":");
+        }
+    }
+    text
 }

@@ -187,11 +187,16 @@ impl Judge {
         self.positive(&file.receiver, &file.queue, &file.worker);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
-        let kinds = file.sources.iter().map(|source| (source.name.clone(), kind(source.kind))).collect();
+        // The two that the environment can make are known to every role, with or without their secrets.
+        let mut kinds: BTreeMap<_, _> =
+            [("seam", receiver::Kind::Seam), ("app", receiver::Kind::Standard)].map(|(n, k)| (n.to_owned(), k)).into();
+        kinds.extend(file.sources.iter().map(|source| (source.name.clone(), kind(source.kind))));
         let sources = self.sources(role, file.sources);
         let rabbitmq = self.rabbitmq(role, &file.queue);
-        if role.works() && file.worker.settle_seconds < file.provider.deadline_seconds {
-            self.say("worker.settle_seconds", "it must not be shorter than provider.deadline_seconds");
+        let start_within = worker::START_WITHIN.as_secs().unsigned_abs();
+        if role.works() && file.worker.settle_seconds < file.provider.deadline_seconds.saturating_add(start_within) {
+            let what = format!("it must be at least provider.deadline_seconds and {start_within} s more");
+            self.say("worker.settle_seconds", what);
         }
         Config {
             listen,
@@ -244,6 +249,7 @@ impl Judge {
             ("worker.concurrency", worker.concurrency == 0),
             ("worker.lease_seconds", worker.lease_seconds < 3),
             ("worker.backoff_base_ms", worker.backoff_base_ms == 0),
+            ("worker.backoff_cap_seconds", worker.backoff_cap_seconds == 0),
             ("worker.attempts_max", worker.attempts_max == 0),
         ];
         for (path, is_too_small) in zero {
@@ -346,8 +352,10 @@ impl Judge {
         settings.in_flight_max = file.in_flight_max;
         settings.prefetch = file.prefetch;
         settings.batch_max = file.batch_max;
-        if let Err(error) = settings.check() {
-            self.say("queue.amqp_url", error);
+        match settings.check() {
+            Ok(()) => {}
+            Err(error @ rabbitmq::AddressError::Prefix) => self.say("queue.prefix", error),
+            Err(error) => self.say("queue.amqp_url", error),
         }
         Some(settings)
     }
@@ -461,8 +469,11 @@ mod tests {
             ("KEYFERRY_AMQP_URL", "amqp://user:hunter2@host:port"),
             ("KEYFERRY_STORE_URL", "mysql://user:hunter2@host"),
         ];
-        let found = problems(Role::Run, &variables, None);
-        assert_eq!(found.len(), 4, "{found:?}");
+        let file = "[ops]\ntoken = 42\n[[sources]]\nname = \"x\"\nkind = \"seam\"\nsecrets = \"hunter2hunter2\"\n\
+                    [[sources]]\nname = \"y\"\nkind = \"hunter2\"\nsecrets = []";
+        let found = problems(Role::Run, &variables, Some(file));
+        assert_eq!(found.len(), 7, "{found:?}");
+        assert!(!found.join("\n").contains("42"), "{found:?}");
         assert!(!found.join("\n").contains("hunter2"), "{found:?}");
     }
 }

@@ -119,13 +119,26 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
         .ok_or(DecodeError::Unexpected("source"))?;
 
     let content = if let Some(fact) = text(headers, "keyferryfact")? {
-        Content::Event(Event {
-            source: source.to_owned(),
-            event_id: id.to_owned(),
-            event_type: event_type.to_owned(),
-            occurred_at: time(headers, "time")?,
-            fact: json::<Fact>("keyferryfact", fact)?,
-        })
+        match serde_json::from_str::<Fact>(fact) {
+            Ok(fact) if fact.subject().is_some_and(|subject| subject.contains('\0')) => {
+                return Err(DecodeError::NotText("keyferryfact"));
+            }
+            Ok(fact) => Content::Event(Event {
+                source: source.to_owned(),
+                event_id: id.to_owned(),
+                event_type: event_type.to_owned(),
+                occurred_at: time(headers, "time")?,
+                fact,
+            }),
+            // A newer receiver's, most likely: accepted, so it has to end where somebody sees it.
+            Err(error) => Content::Unreadable {
+                source: source.to_owned(),
+                why: format!(
+                    "this worker does not know what the event means; is it older than the receiver? ({error})"
+                ),
+                headers: BTreeMap::new(),
+            },
+        }
     } else if event_type == UNREADABLE {
         Content::Unreadable {
             source: source.to_owned(),
@@ -175,7 +188,9 @@ fn text<'a>(headers: &'a FieldTable, name: &'static str) -> Result<Option<&'a st
     match value {
         None => Ok(None),
         Some(AMQPValue::LongString(text)) => {
-            std::str::from_utf8(text.as_bytes()).map(Some).map_err(|_| DecodeError::NotText(name))
+            // A NUL is no text to PostgreSQL: one such message in a batch would hold up all of intake.
+            let text = std::str::from_utf8(text.as_bytes()).ok().filter(|text| !text.contains('\0'));
+            text.map(Some).ok_or(DecodeError::NotText(name))
         }
         Some(_) => Err(DecodeError::NotText(name)),
     }
@@ -224,7 +239,8 @@ pub(crate) mod tests {
     }
 
     fn text() -> impl Strategy<Value = String> {
-        proptest::collection::vec(any::<char>(), 1..300).prop_map(|chars| chars.into_iter().collect())
+        let not_nul = any::<char>().prop_filter("no NUL", |c| *c != '\0');
+        proptest::collection::vec(not_nul, 1..300).prop_map(|chars| chars.into_iter().collect())
     }
 
     fn time() -> impl Strategy<Value = Timestamp> {

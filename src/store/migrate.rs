@@ -3,7 +3,7 @@
 use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 
 use super::sql::Db;
-use super::{StoreError, connect};
+use super::{Patience, StoreError, connect};
 
 static SQLITE: Migrator = sqlx::migrate!("schemas/sql/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("schemas/sql/postgres");
@@ -17,7 +17,7 @@ pub struct SchemaState {
 
 /// Brings the store's schema to the version of this program. Concurrent calls wait for each other.
 pub async fn migrate(url: &str) -> Result<SchemaState, StoreError> {
-    let db = connect(url, 1).await?;
+    let db = connect(url, 1, Patience::Endless).await?;
     let before = version(&db).await?;
     refuse_newer(before)?;
     match &db {

@@ -45,7 +45,7 @@ pub struct Store {
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database refused: {0}")]
+    #[error("the database cannot be used: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the store's schema is at version {found}, this program needs {needed}: {advice}")]
     Schema { found: i64, needed: i64, advice: &'static str },
@@ -98,6 +98,8 @@ pub struct Change {
     /// New states, each with the `version` that was read; the store counts it up.
     pub issuances: Vec<Issuance>,
     pub phones: Vec<Phone>,
+    /// When the provider was asked for `phones`: one that was written since is not overwritten by older news.
+    pub phones_seen_at: Option<Timestamp>,
     pub phone_keys: Vec<PhoneKey>,
     pub ledger: Vec<Entry>,
     /// Ends the handling, and the lease with it.
@@ -110,8 +112,8 @@ pub enum RecordError {
     /// The lease has passed, and with it the right to write: somebody else may be at it.
     #[error("the lease on event {0} has passed")]
     LeaseLost(i64),
-    /// Somebody else changed the issuance since it was read.
-    #[error("the issuance of plan {0} was changed by somebody else in the meantime")]
+    /// Somebody else changed what was read: a plan's issuance, or a phone.
+    #[error("{0} was changed by somebody else in the meantime")]
     Conflict(String),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,7 +135,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StoreError> {
-        let db = connect(url, connections_max).await?;
+        let db = connect(url, connections_max, Patience::Short).await?;
         migrate::check(&db).await?;
         Ok(Self { db, clock, entropy, arrivals: Arc::default(), growth: Arc::default() })
     }
@@ -161,11 +163,18 @@ impl Store {
     }
 }
 
-async fn connect(url: &str, connections_max: u32) -> Result<Db, StoreError> {
+/// How long a connection waits for others.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    Short,
+    Endless,
+}
+
+async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<Db, StoreError> {
     if url.starts_with("sqlite:") {
         sqlite::connect(url).await
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        postgres::connect(url, connections_max).await
+        postgres::connect(url, connections_max, patience).await
     } else {
         Err(StoreError::Url)
     }

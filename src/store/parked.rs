@@ -103,7 +103,7 @@ impl Store {
         }
         if let Some((seq, inbox_state)) = event {
             tx.execute(
-                "UPDATE inbox SET state = $1, due_at = $2, attempts = 0, ended_at = $3 WHERE seq = $4",
+                "UPDATE inbox SET state = $1, due_at = $2, attempts = 0, ended_at = $3, why = NULL WHERE seq = $4",
                 [inbox_state.into(), now.into(), (inbox_state != "due").then_some(now).into(), Value::from(seq)],
             )
             .await?;

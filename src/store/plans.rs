@@ -119,6 +119,9 @@ fn judge(before: &Plan, issuance: &Issuance, plan: &Plan) -> PutPlan {
         Some(_) if is_over => PutPlan::Updated,
         Some(_) => PutPlan::Conflict { why: "the plan is being cancelled; put it again once it is revoked" },
         None if before.spec == plan.spec => PutPlan::Unchanged,
+        None if !is_over && before.spec.ends_at.is_some() && plan.spec.ends_at.is_none() => PutPlan::Conflict {
+            why: "its credential has an end, and Seam lets an end be moved but not taken away; give another ends_at",
+        },
         None if is_over || before.spec.same_but_for_end(&plan.spec) => PutPlan::Updated,
         None => PutPlan::Conflict {
             why: "its credential exists or is being created, and Seam lets only ends_at be changed; \
@@ -134,7 +137,14 @@ fn gone(key: &str) -> StoreError {
 /// Locks a plan and its issuance against every other writer, and reads them.
 async fn lock(tx: &mut Tx, key: &str) -> Result<Option<(Plan, Issuance)>, StoreError> {
     tx.execute("UPDATE plans SET put_at = put_at WHERE plan_key = $1", [Value::from(key)]).await?;
-    tx.execute("UPDATE issuances SET version = version WHERE plan_key = $1", [Value::from(key)]).await?;
+    // What a worker has read of a credential that exists it has read under the old plan. A call to create is left
+    // alone: it must be able to record what it did.
+    tx.execute(
+        "UPDATE issuances SET version = version + CASE WHEN status IN ('created', 'issued') THEN 1 ELSE 0 END \
+         WHERE plan_key = $1",
+        [Value::from(key)],
+    )
+    .await?;
     let sql = format!("{PLAN_AND_ISSUANCE} WHERE plans.plan_key = $1");
     tx.fetch_one(sql, [Value::from(key)]).await?.as_ref().map(plan_and_issuance).transpose()
 }
@@ -196,7 +206,7 @@ async fn restart(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(),
     tx.execute(
         "UPDATE issuances SET user_identity_id = $1, status = 'planned', acs_credential_id = NULL, acs_user_id = $2, \
              attempts = 0, overdue = 0, error = NULL, intent_at = NULL, intent_settles_at = NULL, \
-             version = version + 1, changed_at = $3 WHERE plan_key = $4",
+             enrollment_automation_id = CASE WHEN user_identity_id = $1 THEN enrollment_automation_id END, version = version + 1, changed_at = $3 WHERE plan_key = $4",
         [issuance.user_identity_id.as_str().into(), (&issuance.acs_user_id).into(), now.into(), key()],
     )
     .await

@@ -14,7 +14,7 @@ impl Store {
             write_issuance(&mut tx, now, issuance).await?;
         }
         for phone in &change.phones {
-            write_phone(&mut tx, now, phone).await?;
+            write_phone(&mut tx, now, phone, change.phones_seen_at.unwrap_or(now)).await?;
         }
         for key in &change.phone_keys {
             write_phone_key(&mut tx, now, key).await?;
@@ -85,25 +85,32 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
             ],
         )
         .await?;
-    if written == 1 { Ok(()) } else { Err(RecordError::Conflict(issuance.plan_key.clone())) }
+    if written == 1 {
+        Ok(())
+    } else {
+        Err(RecordError::Conflict(format!("the issuance of plan {}", issuance.plan_key)))
+    }
 }
 
-async fn write_phone(tx: &mut Tx, now: Timestamp, phone: &Phone) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO phones (device_id, user_identity_id, device_type, is_active, changed_at) \
+async fn write_phone(tx: &mut Tx, now: Timestamp, phone: &Phone, seen_at: Timestamp) -> Result<(), RecordError> {
+    let written = tx
+        .execute(
+            "INSERT INTO phones (device_id, user_identity_id, device_type, is_active, changed_at) \
          VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (device_id) DO UPDATE SET user_identity_id = excluded.user_identity_id, \
-             device_type = excluded.device_type, is_active = excluded.is_active, changed_at = excluded.changed_at",
-        [
-            Value::from(phone.device_id.as_str()),
-            phone.user_identity_id.as_str().into(),
-            (&phone.device_type).into(),
-            phone.is_active.into(),
-            now.into(),
-        ],
-    )
-    .await
-    .map(drop)
+             device_type = excluded.device_type, is_active = excluded.is_active, changed_at = excluded.changed_at \
+         WHERE phones.changed_at <= $6 OR excluded.is_active = 0",
+            [
+                Value::from(phone.device_id.as_str()),
+                phone.user_identity_id.as_str().into(),
+                (&phone.device_type).into(),
+                phone.is_active.into(),
+                now.into(),
+                seen_at.into(),
+            ],
+        )
+        .await?;
+    if written == 1 { Ok(()) } else { Err(RecordError::Conflict(format!("the phone {}", phone.device_id))) }
 }
 
 async fn write_phone_key(tx: &mut Tx, now: Timestamp, key: &PhoneKey) -> Result<(), StoreError> {

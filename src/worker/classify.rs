@@ -13,9 +13,9 @@ pub(super) enum Trouble {
     Store(StoreError),
     /// Somebody else may be at it: hands off.
     LeaseLost,
-    /// Somebody else changed the issuance: read it again.
+    /// Somebody else changed what was read: read it again.
     Conflict {
-        plan_key: String,
+        what: String,
     },
     /// A call may still be under way; nobody may act before.
     Unsettled {
@@ -48,9 +48,6 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// Nobody waits longer than this because a provider said so.
-const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_mins(10);
-
 /// The outcome of a handling that met `trouble`; `None` leaves the event to whoever claims it next.
 ///
 /// `chance` in `0.0..1.0` spreads the wait.
@@ -66,22 +63,20 @@ pub(super) fn outcome(
             tracing::warn!("the lease has passed during the handling; nothing more is recorded");
             return None;
         }
-        Trouble::Store(error) => {
-            tracing::warn!(%error, "the store failed during the handling; it will be taken up again");
-            return None;
-        }
         Trouble::Provider(error @ ProviderError::Permanent { .. }) => {
             return Some(Outcome::Park { why: error.to_string() });
         }
         Trouble::NotUnderstood { why } => return Some(Outcome::Park { why: why.clone() }),
+        // The client has held what the provider asks for within reason.
         Trouble::Provider(error @ ProviderError::Transient { retry_after, .. }) => {
             let asked = retry_after.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or_default();
-            (asked.min(RETRY_AFTER_MAX), error.to_string())
+            (asked, error.to_string())
         }
         Trouble::Provider(error @ ProviderError::Unknown { .. }) => (SignedDuration::ZERO, error.to_string()),
-        Trouble::Conflict { plan_key } => {
-            let why = format!("the issuance of plan {plan_key} was changed by somebody else in the meantime");
-            return Some(Outcome::Retry { after: SignedDuration::from_millis(100).mul_f64(1.0 + chance), why });
+        // If the store is away, this cannot be recorded either, and the lease passes.
+        Trouble::Store(error) => (SignedDuration::ZERO, error.to_string()),
+        Trouble::Conflict { what } => {
+            (CONFLICT_WAIT.mul_f64(1.0 + chance), format!("{what} was changed by somebody else in the meantime"))
         }
         Trouble::Unsettled { until, why } => (until.duration_since(now), why.clone()),
         Trouble::Panic => (SignedDuration::ZERO, "the handler panicked; the log has the message".to_owned()),
@@ -91,11 +86,14 @@ pub(super) fn outcome(
     }
     let after = match trouble {
         // A date, not a failure: waiting longer for each would only delay the key.
-        Trouble::Unsettled { .. } => at_least,
+        Trouble::Unsettled { .. } | Trouble::Conflict { .. } => at_least,
         _ => backoff.after(claimed.attempt, chance).max(at_least),
     };
     Some(Outcome::Retry { after, why })
 }
+
+/// Reading again is all that a conflict takes.
+const CONFLICT_WAIT: SignedDuration = SignedDuration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -147,11 +145,11 @@ mod tests {
             (transient(None), 1, "retry in 1000 ms"),
             (transient(None), 4, "retry in 8000 ms"),
             (transient(Some(30)), 1, "retry in 30000 ms"),
-            (transient(Some(86_400)), 1, "retry in 600000 ms"),
             (transient(None), 60, "park: gave up after 60 attempts: /acs/credentials/get: 503"),
             (permanent, 1, "park: /acs/credentials/create: invalid_input: acs_user_id is required"),
             (unsettled, 9, "retry in 20000 ms"),
-            (Trouble::Conflict { plan_key: "k".to_owned() }, 60, "retry in 150 ms"),
+            (Trouble::Conflict { what: "it".to_owned() }, 9, "retry in 150 ms"),
+            (Trouble::Store(StoreError::Url), 3, "retry in 4000 ms"),
             (Trouble::LeaseLost, 1, "left"),
             (Trouble::Panic, 1, "retry in 1000 ms"),
         ];

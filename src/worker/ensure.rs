@@ -17,6 +17,10 @@ use crate::domain::{Entry, Issuance, Plan};
 use crate::provider::{Credential, CredentialFilter, NewCredential, ProviderError};
 use crate::store::Change;
 
+/// How soon after its intent a call must begin, so that it has ended when the intent has settled: an intent settles no
+/// sooner than this and the call's deadline together.
+pub const START_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+
 /// How far the provider's clock may be behind ours: what was created longer before our call is not our call's doing.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 
@@ -42,6 +46,12 @@ impl Hand<'_> {
         let at = self.now();
         let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
         let creating = self.advance(enrolled.creating(intent), None).await?;
+        if self.now() > clock::add(at, START_WITHIN) {
+            // Called now, it could still be under way when somebody else asks about it.
+            let why = "the intent took too long to commit; nothing was called";
+            self.advance(creating.not_created(why.to_owned()), None).await?;
+            return Err(Trouble::Unsettled { until: self.now(), why: why.to_owned() });
+        }
 
         let called = self.provider().create_credential(&new_credential(plan)).await;
         let after = match &called {
@@ -88,10 +98,15 @@ impl Hand<'_> {
         if plan.spec.allowed_acs_entrance_ids.is_empty() {
             return Ok(true);
         }
-        let opens = self.provider().entrances_of_credential(&credential.acs_credential_id).await?;
+        let opens = match self.provider().entrances_of_credential(&credential.acs_credential_id).await {
+            // Deleted since it was listed.
+            Err(error) if error.is_not_found() => return Ok(false),
+            opens => opens?,
+        };
         let opens: BTreeSet<&str> = opens.iter().map(String::as_str).collect();
         let planned: BTreeSet<&str> = plan.spec.allowed_acs_entrance_ids.iter().map(String::as_str).collect();
-        Ok(opens == planned)
+        // An access system may add doors that everybody may pass.
+        Ok(planned.is_subset(&opens))
     }
 
     /// Launches an enrollment automation, only where the plan asks for the old way.
@@ -103,7 +118,9 @@ impl Hand<'_> {
             _ => return Ok(issuance.clone()),
         };
         let id = self.provider().launch_enrollment_automation(&issuance.user_identity_id, manager).await?;
-        Ok(Issuance { enrollment_automation_id: Some(id), ..issuance.clone() })
+        let launched = Issuance { enrollment_automation_id: Some(id), ..issuance.clone() };
+        self.commit(Change { issuances: vec![launched.clone()], ..Change::default() }).await?;
+        Ok(Issuance { version: launched.version + 1, ..launched })
     }
 
     /// Commits where an issuance stands now; returns it as the store has it.

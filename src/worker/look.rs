@@ -58,7 +58,11 @@ impl Hand<'_> {
             let id = &child.acs_credential_id;
             let device_id = match known.iter().find(|key| key.acs_credential_id.as_ref() == Some(id)) {
                 Some(key) => Some(key.device_id.clone()),
-                None => self.provider().phones_of_credential(id).await?.into_iter().next().map(|phone| phone.device_id),
+                None => match self.provider().phones_of_credential(id).await {
+                    // Gone since it was listed: with its phone, most likely.
+                    Err(error) if error.is_not_found() => None,
+                    phones => phones?.into_iter().next().map(|phone| phone.device_id),
+                },
             };
             // A child that is on no phone yet is nobody's key yet.
             let Some(device_id) = device_id else { continue };

@@ -23,6 +23,8 @@ use crate::provider::Provider;
 use crate::store::{Change, Claimed, RecordError, Store, StoreError};
 use classify::Trouble;
 
+pub use ensure::START_WITHIN;
+
 /// How a worker paces itself. The defaults are the limits that the README names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -81,7 +83,9 @@ impl Worker {
         let mut hands = JoinSet::new();
         while !shutdown.is_cancelled() {
             let room = self.settings.concurrency.saturating_sub(u32::try_from(hands.len()).unwrap_or(u32::MAX));
-            let claimed = if room == 0 { Vec::new() } else { self.claim(room).await };
+            // A claim that the end interrupts is rolled back, or its lease passes.
+            let claiming = shutdown.run_until_cancelled(self.claim(room));
+            let claimed = if room == 0 { Vec::new() } else { claiming.await.unwrap_or_default() };
             let is_idle = claimed.is_empty();
             for event in claimed {
                 let worker = self.clone();
@@ -140,6 +144,11 @@ impl Worker {
         );
         let started = self.clock.now();
         let handling = async {
+            if claimed.attempt > self.settings.backoff.attempts_max {
+                // Claimed again and again without an outcome: its handling may be what kills the worker.
+                let why = format!("taken up {} times and never brought to an end", claimed.attempt - 1);
+                return self.finish(&claimed, Some(Outcome::Park { why })).await;
+            }
             let hand = Hand { worker: self, claimed: &claimed };
             let handled = AssertUnwindSafe(hand.handle()).catch_unwind();
             let result = tokio::select! {
@@ -148,7 +157,9 @@ impl Worker {
             };
             let outcome = match result {
                 Ok(outcome) => Some(outcome),
-                Err(trouble) => classify::outcome(&trouble, &claimed, &self.settings.backoff, self.chance(), started),
+                Err(trouble) => {
+                    classify::outcome(&trouble, &claimed, &self.settings.backoff, self.entropy.unit(), self.clock.now())
+                }
             };
             self.finish(&claimed, outcome).await;
             let took = self.clock.now().duration_since(started);
@@ -205,10 +216,6 @@ impl Worker {
             }
         }
     }
-
-    fn chance(&self) -> f64 {
-        self.entropy.unit()
-    }
 }
 
 /// One event in hand: what its handlers see of the worker.
@@ -223,7 +230,7 @@ impl Hand<'_> {
         const TRIES: u32 = 3;
         for _ in 1..TRIES {
             match handle::handle(self).await {
-                Err(Trouble::Conflict { plan_key }) => tracing::debug!(plan_key, "somebody else wrote in between"),
+                Err(Trouble::Conflict { what }) => tracing::debug!(what, "somebody else wrote in between"),
                 handled => return handled,
             }
         }
@@ -248,7 +255,7 @@ impl Hand<'_> {
         match self.store().record(self.claimed, self.now(), change).await {
             Ok(()) => Ok(()),
             Err(RecordError::LeaseLost(_)) => Err(Trouble::LeaseLost),
-            Err(RecordError::Conflict(plan_key)) => Err(Trouble::Conflict { plan_key }),
+            Err(RecordError::Conflict(what)) => Err(Trouble::Conflict { what }),
             Err(RecordError::Store(error)) => Err(Trouble::Store(error)),
         }
     }

@@ -88,6 +88,8 @@ impl Client {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .with_context(|| format!("KEYFERRY_OPS_URL is {:?}, and not an http:// or https:// URL", connection.url))?;
         let http = reqwest::Client::builder()
+            // The token goes to the ops port and to nobody in between.
+            .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             // The token is for the one host that was named.

@@ -56,7 +56,7 @@ impl Stage {
             sandbox_url: url(&sandbox_port)?,
             receiver_url: url(&receiver)?,
             ops_url: url(&ops)?,
-            client: reqwest::Client::builder().retry(reqwest::retry::never()).build()?,
+            client: reqwest::Client::builder().no_proxy().retry(reqwest::retry::never()).build()?,
             api_key,
             surroundings,
             shutdown: Shutdown::default(),

@@ -17,7 +17,11 @@ pub(super) async fn changed(hand: &Hand<'_>, acs_credential_id: &str) -> Result<
 
 pub(super) async fn access_method(hand: &Hand<'_>, access_method_id: &str) -> Result<Outcome, Trouble> {
     let mut plans: Vec<(Plan, Issuance)> = Vec::new();
-    for credential in hand.provider().credentials_of_access_method(access_method_id).await? {
+    let credentials = match hand.provider().credentials_of_access_method(access_method_id).await {
+        Err(error) if error.is_not_found() => Vec::new(),
+        credentials => credentials?,
+    };
+    for credential in credentials {
         let parent = credential.parent_acs_credential_id.unwrap_or(credential.acs_credential_id);
         for found in hand.store().plans_of_credential(&parent).await? {
             if plans.iter().all(|(plan, _)| plan.key != found.0.key) {

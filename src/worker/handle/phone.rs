@@ -4,6 +4,8 @@
 //! phone of the person. It means: for each live plan of the person, ensure that the credential exists, and that this
 //! phone gets its key.
 
+use jiff::Timestamp;
+
 use super::{Troubles, ignored, look_at_all};
 use crate::domain::{Entry, Kind, Outcome, Person, Phone};
 use crate::provider;
@@ -21,12 +23,13 @@ pub(super) async fn registered(
         Person::UserIdentityId(id) => id.clone(),
         Person::UserIdentityKey(_) => hand.provider().find_person(person).await?,
     };
+    let seen_at = hand.now();
     let listed = hand.provider().phones_of_person(&user_identity_id).await?;
     let told = match device_id {
         Some(device_id) => Some(told_of(hand, &user_identity_id, device_id, device_type, &listed).await?),
         None => None,
     };
-    note_phones(hand, &user_identity_id, &listed, told.as_ref()).await?;
+    note_phones(hand, &user_identity_id, seen_at, &listed, told.as_ref()).await?;
 
     let mut troubles = Troubles::default();
     for (plan, issuance) in hand.store().plans_of_person(&user_identity_id).await? {
@@ -62,6 +65,7 @@ async fn told_of(
 pub(super) async fn note_phones(
     hand: &Hand<'_>,
     user_identity_id: &str,
+    seen_at: Timestamp,
     listed: &[provider::Phone],
     told: Option<&Phone>,
 ) -> Result<(), Trouble> {
@@ -79,6 +83,8 @@ pub(super) async fn note_phones(
         phones.push(told.clone());
     }
     phones.retain(|phone| !known.contains(phone));
+    // In one order for everybody, so that two handlers with the same phones cannot wait for each other in a circle.
+    phones.sort_by(|one, other| one.device_id.cmp(&other.device_id));
     if phones.is_empty() {
         return Ok(());
     }
@@ -89,7 +95,7 @@ pub(super) async fn note_phones(
             Entry::new(kind).person(user_identity_id).device(&phone.device_id)
         })
         .collect();
-    hand.commit(Change { phones, ledger, ..Change::default() }).await
+    hand.commit(Change { phones, phones_seen_at: Some(seen_at), ledger, ..Change::default() }).await
 }
 
 pub(super) async fn deactivated(hand: &Hand<'_>, device_id: &str) -> Result<Outcome, Trouble> {

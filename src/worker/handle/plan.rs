@@ -18,8 +18,9 @@ pub(super) async fn put(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, Trou
     }
     // The person may have a phone since an earlier stay: then no webhook will come for this one.
     let user_identity_id = &plan.spec.user_identity_id;
+    let seen_at = hand.now();
     let listed = hand.provider().phones_of_person(user_identity_id).await?;
-    phone::note_phones(hand, user_identity_id, &listed, None).await?;
+    phone::note_phones(hand, user_identity_id, seen_at, &listed, None).await?;
     if listed.is_empty() && !plan.spec.creates_at_once() && !issuance.may_have_credential() {
         return Ok(Outcome::Done);
     }
@@ -37,7 +38,11 @@ async fn move_end(hand: &Hand<'_>, plan: &Plan, issuance: &Issuance) -> Result<(
     }
     match hand.get(id).await? {
         Some(credential) if credential.ends_at.map(Timestamp::as_millisecond) != Some(ends_at.as_millisecond()) => {
-            Ok(hand.provider().update_credential(id, ends_at).await?)
+            match hand.provider().update_credential(id, ends_at).await {
+                // Gone in between: the look that follows will say so.
+                Err(error) if error.is_not_found() => Ok(()),
+                updated => Ok(updated?),
+            }
         }
         _ => Ok(()),
     }

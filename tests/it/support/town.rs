@@ -19,7 +19,7 @@ use super::wait;
 const SETTINGS: &str = "
     [worker]
     lease_seconds = 3
-    settle_seconds = 3
+    settle_seconds = 4
     backoff_base_ms = 50
     backoff_cap_seconds = 1
     [provider]
