@@ -1,7 +1,5 @@
 //! The way through a real RabbitMQ: each test under names of its own.
 
-#![expect(clippy::expect_used, reason = "a helper of a test may fail like the test itself")]
-
 mod faults;
 mod intake;
 mod publishing;

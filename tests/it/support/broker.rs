@@ -1,7 +1,5 @@
 //! The private RabbitMQ that `scripts/test` starts.
 
-#![expect(clippy::expect_used, reason = "a helper of a test may fail like the test itself")]
-
 use std::process::Command;
 
 use super::db::service;
