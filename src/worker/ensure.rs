@@ -20,6 +20,10 @@ use crate::store::Change;
 /// How far the provider's clock may be behind ours: what was created longer before our call is not our call's doing.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 
+/// The intent's commit may take this fraction of the time to settle: the rest is the call's. What others do not find when
+/// they ask after that time, they create.
+const COMMIT_SHARE: i32 = 4;
+
 impl Hand<'_> {
     /// Returns the issuance as it stands: with its credential, or as one that shall have none.
     pub(super) async fn ensure(&self, plan: &Plan, issuance: Issuance) -> Result<Issuance, Trouble> {
@@ -42,6 +46,10 @@ impl Hand<'_> {
         let at = self.now();
         let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
         let creating = self.advance(enrolled.creating(intent), None).await?;
+        if self.now() > clock::add(at, self.worker.settings.settle / COMMIT_SHARE) {
+            let why = "committing the intent took so long that the call could end after others may ask".to_owned();
+            return Err(Trouble::Unsettled { until: intent.settles_at, why });
+        }
 
         let called = self.provider().create_credential(&new_credential(plan)).await;
         let after = match &called {
