@@ -61,6 +61,12 @@ impl Store {
         tx.commit().await?;
         Ok(held == 1)
     }
+
+    /// When the next event falls due: `None` when nothing waits.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let due = "SELECT MIN(due_at) AS due_at FROM inbox WHERE state = 'due' AND lease IS NULL";
+        self.db.fetch(due, []).await?.first().map_or(Ok(None), |row| row.opt_time("due_at"))
+    }
 }
 
 const CLAIM: &str = "

@@ -82,8 +82,9 @@ impl Hand<'_> {
         let ids: Vec<String> = candidates.iter().map(|credential| credential.acs_credential_id.clone()).collect();
         let taken = self.store().credentials_of_other_plans(&plan.key, &ids).await?;
         candidates.retain(|credential| !taken.contains(&credential.acs_credential_id));
-        // Were there several, the youngest is the one that an access system with `override` still honours.
-        candidates.sort_by_key(|credential| std::cmp::Reverse(credential.created_at));
+        // Were there several, another plan's lost call may have made one just like ours. The nearest to our call is taken:
+        // a later one would leave ours to a plan that called too late to recognise it, and that would create a third.
+        candidates.sort_by_key(|credential| credential.created_at.duration_since(called_at).abs());
         for credential in candidates {
             if self.opens_what_is_planned(plan, &credential).await? {
                 let adopted = issuance.created(&credential.acs_credential_id, credential.acs_user_id.as_deref());

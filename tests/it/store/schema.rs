@@ -12,7 +12,7 @@ on_both_stores!(a_newer_schema_is_refused, migrating_again_changes_nothing);
 
 impl Bench {
     /// SQL from behind the store's back.
-    pub(super) async fn execute(&self, sql: &'static str) {
+    pub(crate) async fn execute(&self, sql: &'static str) {
         if self.url.starts_with("sqlite:") {
             let pool = sqlx::SqlitePool::connect(&self.url).await.expect("a pool");
             sqlx::query(sql).execute(&pool).await.expect("executed");
