@@ -2,35 +2,15 @@
 //! Seam answers, by its own examples, fits `response/`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use jsonschema::Validator;
 use keyferry::domain::Person;
 use keyferry::provider::{CredentialFilter, Provider as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::upstream::{Answer, Upstream};
 use super::{bounded, client, fixture, new_credential, now, settings};
-
-fn schemas(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/seam").join(kind)
-}
-
-fn names_in(folder: &Path) -> BTreeSet<String> {
-    let files = std::fs::read_dir(folder).expect("the folder");
-    files.map(|file| file.expect("a file").path().file_stem().expect("a name").to_string_lossy().into_owned()).collect()
-}
-
-fn validator(kind: &str, name: &str) -> Validator {
-    let text = std::fs::read(schemas(kind).join(format!("{name}.json"))).expect(name);
-    let schema: Value = serde_json::from_slice(&text).expect("a schema in JSON");
-    jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
-}
-
-fn assert_fits(kind: &str, name: &str, value: &Value) {
-    let complaints: Vec<String> = validator(kind, name).iter_errors(value).map(|error| error.to_string()).collect();
-    assert!(complaints.is_empty(), "{kind}/{name}: {complaints:?} in {value}");
-}
+use crate::support::seam_schemas::{assert_fits, names_in, schemas, validator};
 
 /// An answer to every call at once: each looks for its own key.
 fn everything() -> Answer {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
 
+mod agreed;
 mod crowd;
 mod faults;
 mod house;

@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod db;
 pub(crate) mod process;
+pub(crate) mod seam_schemas;
 pub(crate) mod town;
 pub(crate) mod wait;
 
