@@ -40,7 +40,7 @@ pub(super) fn run(command: Command, environment: &Environment) -> anyhow::Result
                 For::Work => Role::Work,
                 For::Migrate => Role::Migrate,
             };
-            config::load(role, &server.flags(), environment, server.file()?.as_deref())?;
+            config::load(role, &server.flags(), environment, server.store.file()?.as_deref())?;
             "the configuration is good\n".to_owned()
         }
     };

@@ -70,7 +70,7 @@ enum Command {
     #[command(flatten)]
     Client(client::Command),
     /// Bring the store's schema to the version of this program
-    Migrate(ServerArgs),
+    Migrate(StoreArgs),
     /// Check the configuration, or print its schema
     #[command(subcommand)]
     Config(check::Command),
@@ -78,10 +78,30 @@ enum Command {
 
 /// Where the configuration comes from. Flags go over the environment, and that over the file.
 #[derive(Debug, Args)]
-struct ServerArgs {
+struct StoreArgs {
     /// Configuration file (TOML); `keyferry config schema` says what may stand in it
     #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
     config: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]"
+    )]
+    store_url: Option<String>,
+}
+
+impl StoreArgs {
+    /// The text of the configuration file, if one is named.
+    fn file(&self) -> anyhow::Result<Option<String>> {
+        read_file(self.config.as_deref())
+    }
+}
+
+/// What a server may be told besides.
+#[derive(Debug, Args)]
+struct ServerArgs {
+    #[command(flatten)]
+    store: StoreArgs,
     #[arg(
         long,
         value_name = "ADDR",
@@ -97,12 +117,6 @@ struct ServerArgs {
     #[arg(
         long,
         value_name = "URL",
-        help = "The store: sqlite:PATH or postgres://… [env: KEYFERRY_STORE_URL] [default: sqlite:keyferry.db]"
-    )]
-    store_url: Option<String>,
-    #[arg(
-        long,
-        value_name = "URL",
         help = "RabbitMQ: amqp://… or amqps://…; without it the inbox is fed directly [env: KEYFERRY_AMQP_URL]"
     )]
     amqp_url: Option<String>,
@@ -113,14 +127,9 @@ impl ServerArgs {
         Flags {
             listen: self.listen.clone(),
             ops_listen: self.ops_listen.clone(),
-            store_url: self.store_url.clone(),
+            store_url: self.store.store_url.clone(),
             amqp_url: self.amqp_url.clone(),
         }
-    }
-
-    /// The text of the configuration file, if one is named.
-    fn file(&self) -> anyhow::Result<Option<String>> {
-        read_file(self.config.as_deref())
     }
 }
 

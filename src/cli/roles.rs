@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
-use super::{Environment, ServerArgs, send};
+use super::{Environment, ServerArgs, StoreArgs, send};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::config::{self, Role};
+use crate::config::{self, Flags, Role};
 use crate::service::{self, Listeners, Surroundings};
 use crate::{lifecycle, store};
 
@@ -20,7 +20,7 @@ pub(super) async fn run(
     environment: &Environment,
     surroundings: Surroundings,
 ) -> anyhow::Result<ExitCode> {
-    let config = config::load(role, &args.flags(), environment, args.file()?.as_deref())?;
+    let config = config::load(role, &args.flags(), environment, args.store.file()?.as_deref())?;
     let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
     let receiver = if role.receives() {
         Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?)
@@ -73,8 +73,9 @@ fn announce(
     Ok(())
 }
 
-pub(super) async fn migrate(args: ServerArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
-    let config = config::load(Role::Migrate, &args.flags(), environment, args.file()?.as_deref())?;
+pub(super) async fn migrate(args: StoreArgs, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let flags = Flags { store_url: args.store_url.clone(), ..Flags::default() };
+    let config = config::load(Role::Migrate, &flags, environment, args.file()?.as_deref())?;
     let state = store::migrate(config.store_url.expose_secret()).await.context("the store cannot be migrated")?;
     if state.before == state.after {
         say(&format!("the store is at version {} already", state.after));

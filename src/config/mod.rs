@@ -81,7 +81,8 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration has {} mistake(s):", self.0.len())?;
+        let mistakes = if self.0.len() == 1 { "mistake" } else { "mistakes" };
+        write!(f, "the configuration has {} {mistakes}:", self.0.len())?;
         self.0.iter().try_for_each(|problem| write!(f, "\n  {}: {}", problem.place, problem.what))
     }
 }
