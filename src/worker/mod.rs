@@ -32,8 +32,8 @@ pub struct Settings {
     pub concurrency: u32,
     /// How long a claimed event is ours without a renewal: how soon another worker takes over after a crash.
     pub lease: SignedDuration,
-    /// After an intent, how long until a call has ended either way and the provider shows what it did. At least the
-    /// provider's call deadline.
+    /// After an intent, how long until a call has ended either way and the provider shows what it did. At least
+    /// [`START_WITHIN`] and the provider's call deadline together.
     pub settle: SignedDuration,
     /// How often to look for due events where nothing rings.
     pub poll: SignedDuration,

@@ -13,9 +13,8 @@ use super::Unreadable;
 use super::field::{self, Field};
 use super::standard::phone_registered;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default)]
-#[derive(Default)]
 struct Body<'a> {
     #[serde(borrow)]
     event_id: Field<'a>,
