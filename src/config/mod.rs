@@ -3,23 +3,21 @@
 //! All mistakes are reported at once, each with where it was made, before a port is bound. Secrets are never echoed.
 
 pub mod file;
+mod judge;
 mod layers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::domain::Backoff;
 use crate::queue::{direct, rabbitmq};
 use crate::receiver::verify::Secret;
-use crate::{http, provider, receiver, store, worker};
-use file::{File, Kind};
-use layers::{Layers, Origins};
+use crate::{http, provider, receiver, worker};
+use judge::Judge;
+use layers::Layers;
 
 /// What the program is asked to be: each role needs other settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +126,7 @@ pub fn load(
         }
     }
     let file = layers.read();
-    let mut judge = Judge { problems: layers.problems, origins: layers.origins };
+    let mut judge = Judge::new(layers.problems, layers.origins);
     let config = judge.config(role, file);
     if judge.problems.is_empty() { Ok(config) } else { Err(Problems(judge.problems)) }
 }
@@ -145,13 +143,13 @@ pub fn to_send_as(name: &str, environment: &BTreeMap<String, String>, file: Opti
     let mut layers = Layers::of(file);
     layers.overlay_environment(environment);
     let file = layers.read();
-    let mut judge = Judge { problems: layers.problems, origins: layers.origins };
+    let mut judge = Judge::new(layers.problems, layers.origins);
     let listen = judge.address("receiver.listen", &file.receiver.listen);
     let configured = file.sources.into_iter().find(|source| source.name == name);
     let source = configured.and_then(|source| {
         let secret = source.secrets.first().map(|secret| Secret::parse(secret.expose_secret()));
         match secret? {
-            Ok(secret) => Some((kind(source.kind), secret)),
+            Ok(secret) => Some((judge::kind(source.kind), secret)),
             Err(error) => {
                 judge.say(&format!("sources.{name}"), error);
                 None
@@ -164,224 +162,6 @@ pub fn to_send_as(name: &str, environment: &BTreeMap<String, String>, file: Opti
         Ok(receiver_url) if judge.problems.is_empty() => Ok(Sending { source, receiver_url }),
         Ok(_) => Err(Problems(judge.problems)),
         Err(error) => Err(Problems::of_one("receiver.listen", &error.to_string())),
-    }
-}
-
-/// Notes mistakes, and goes on with a stand-in so that it finds the next one too.
-struct Judge {
-    problems: Vec<Problem>,
-    origins: Origins,
-}
-
-impl Judge {
-    fn say(&mut self, path: &str, what: impl fmt::Display) {
-        self.problems.push(Problem::new(&self.origins.name(path), &what.to_string()));
-    }
-
-    fn config(&mut self, role: Role, file: File) -> Config {
-        let listen = self.address("receiver.listen", &file.receiver.listen);
-        let ops_listen = self.address("ops.listen", &file.ops.listen);
-        let ops_token = file.ops.token.filter(|token| !token.expose_secret().is_empty());
-        if role != Role::Migrate && !ops_listen.ip().is_loopback() && ops_token.is_none() {
-            self.say("ops.listen", "beyond loopback the ops API needs a token: set KEYFERRY_OPS_TOKEN");
-        }
-        self.positive(&file.receiver, &file.queue, &file.worker);
-        self.store_url(&file.store.url);
-        let provider = self.provider(role, &file.provider);
-        // The two that the environment can make are known to every role, with or without their secrets.
-        let mut kinds: BTreeMap<_, _> =
-            [("seam", receiver::Kind::Seam), ("app", receiver::Kind::Standard)].map(|(n, k)| (n.to_owned(), k)).into();
-        kinds.extend(file.sources.iter().map(|source| (source.name.clone(), kind(source.kind))));
-        let sources = self.sources(role, file.sources);
-        let rabbitmq = self.rabbitmq(role, &file.queue);
-        let start_within = worker::START_WITHIN.as_secs().unsigned_abs();
-        if role.works() && file.worker.settle_seconds < file.provider.deadline_seconds.saturating_add(start_within) {
-            let what = format!("it must be at least provider.deadline_seconds and {start_within} s more");
-            self.say("worker.settle_seconds", what);
-        }
-        Config {
-            listen,
-            receiver: receiver::Limits {
-                body_bytes: file.receiver.body_bytes_max,
-                body_timeout: Duration::from_secs(file.receiver.body_timeout_seconds),
-                publish_timeout: Duration::from_secs(file.queue.publish_deadline_seconds.saturating_mul(2)),
-                ..receiver::Limits::default()
-            },
-            http: http::Limits {
-                connections: file.receiver.connections_max,
-                head_timeout: Duration::from_secs(file.receiver.head_timeout_seconds),
-                drain: Duration::from_secs(file.receiver.drain_seconds),
-                ..http::Limits::default()
-            },
-            sources,
-            kinds,
-            ops_listen,
-            ops_token,
-            store_url: file.store.url,
-            store_connections_max: file.store.connections_max.max(2),
-            rabbitmq,
-            direct: direct::Settings {
-                publish_deadline: Duration::from_secs(file.queue.publish_deadline_seconds),
-                in_flight_max: file.queue.in_flight_max,
-                batch_max: file.queue.batch_max,
-            },
-            provider,
-            worker: worker_settings(&file.worker),
-        }
-    }
-
-    fn address(&mut self, path: &str, text: &str) -> SocketAddr {
-        text.parse().unwrap_or_else(|_| {
-            self.say(path, format_args!("{text:?} is not an address with a port, like 127.0.0.1:8080 or [::]:8080"));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        })
-    }
-
-    fn positive(&mut self, receiver: &file::Receiver, queue: &file::Queue, worker: &file::Worker) {
-        let zero = [
-            ("receiver.body_bytes_max", receiver.body_bytes_max == 0),
-            ("receiver.body_timeout_seconds", receiver.body_timeout_seconds == 0),
-            ("receiver.head_timeout_seconds", receiver.head_timeout_seconds == 0),
-            ("receiver.connections_max", receiver.connections_max == 0),
-            ("queue.publish_deadline_seconds", queue.publish_deadline_seconds == 0),
-            ("queue.in_flight_max", queue.in_flight_max == 0),
-            ("queue.prefetch", queue.prefetch == 0),
-            ("queue.batch_max", queue.batch_max == 0),
-            ("worker.concurrency", worker.concurrency == 0),
-            ("worker.lease_seconds", worker.lease_seconds < 3),
-            ("worker.backoff_base_ms", worker.backoff_base_ms == 0),
-            ("worker.backoff_cap_seconds", worker.backoff_cap_seconds == 0),
-            ("worker.attempts_max", worker.attempts_max == 0),
-        ];
-        for (path, is_too_small) in zero {
-            if is_too_small {
-                let least = if path == "worker.lease_seconds" { 3 } else { 1 };
-                self.say(path, format_args!("it must be at least {least}"));
-            }
-        }
-    }
-
-    fn store_url(&mut self, url: &SecretString) {
-        let url = url.expose_secret();
-        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            self.say("store.url", "it begins with neither sqlite: nor postgres://");
-        }
-    }
-
-    fn provider(&mut self, role: Role, file: &file::Provider) -> Option<provider::Settings> {
-        if !role.works() {
-            return None;
-        }
-        let endpoint = provider::Endpoint::parse(&file.endpoint);
-        if let Err(error) = &endpoint {
-            self.say("provider.endpoint", error);
-        }
-        let key = match &file.api_key {
-            None => {
-                self.say(
-                    "provider.api_key",
-                    "no API key is set: set SEAM_API_KEY, or start `keyferry sandbox` for one",
-                );
-                None
-            }
-            Some(key) => provider::ApiKey::new(key.clone()).map_err(|error| self.say("provider.api_key", error)).ok(),
-        };
-        if file.deadline_seconds == 0 {
-            self.say("provider.deadline_seconds", "it must be at least 1");
-        }
-        let mut settings = provider::Settings::new(endpoint.ok()?, key?);
-        settings.deadline = Duration::from_secs(file.deadline_seconds);
-        settings.connect_timeout = settings.connect_timeout.min(settings.deadline / 2);
-        Some(settings)
-    }
-
-    fn sources(&mut self, role: Role, listed: Vec<file::Source>) -> Vec<receiver::Source> {
-        if !role.receives() {
-            return Vec::new();
-        }
-        if listed.is_empty() {
-            let what = "no sender is configured: set SEAM_WEBHOOK_SECRET (Seam) or KEYFERRY_APP_WEBHOOK_SECRET \
-                        (your own backend), or list [[sources]] in the file";
-            self.say("sources", what);
-        }
-        let mut names = BTreeSet::new();
-        let mut sources = Vec::new();
-        for source in listed {
-            let path = format!("sources.{}", source.name);
-            if source.name == store::OWN_SOURCE {
-                self.say(&path, "this name is Keyferry's own");
-            } else if !names.insert(source.name.clone()) {
-                self.say(&path, "there are two sources of this name");
-            }
-            sources.extend(self.source(&path, &source));
-        }
-        sources
-    }
-
-    fn source(&mut self, path: &str, source: &file::Source) -> Option<receiver::Source> {
-        let mut secrets = Vec::new();
-        for secret in &source.secrets {
-            match Secret::parse(secret.expose_secret()) {
-                Ok(secret) => secrets.push(secret),
-                Err(error) => self.say(path, error),
-            }
-        }
-        let is_complete = secrets.len() == source.secrets.len();
-        let tolerance = i64::try_from(source.tolerance_seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
-        match receiver::Source::new(&source.name, kind(source.kind), secrets, tolerance) {
-            Ok(source) => Some(source),
-            Err(receiver::SourceError::NoSecret) if !is_complete => None,
-            Err(error) => {
-                self.say(path, error);
-                None
-            }
-        }
-    }
-
-    fn rabbitmq(&mut self, role: Role, file: &file::Queue) -> Option<rabbitmq::Settings> {
-        let Some(url) = file.amqp_url.clone().filter(|url| !url.expose_secret().is_empty()) else {
-            if matches!(role, Role::Serve | Role::Work) {
-                let what = "`serve` and `work` meet at RabbitMQ: set KEYFERRY_AMQP_URL, or use `keyferry run`, \
-                            which needs no broker";
-                self.say("queue.amqp_url", what);
-            }
-            return None;
-        };
-        let mut settings = rabbitmq::Settings::new(url);
-        settings.prefix.clone_from(&file.prefix);
-        settings.publish_deadline = Duration::from_secs(file.publish_deadline_seconds);
-        settings.in_flight_max = file.in_flight_max;
-        settings.prefetch = file.prefetch;
-        settings.batch_max = file.batch_max;
-        match settings.check() {
-            Ok(()) => {}
-            Err(error @ rabbitmq::AddressError::Prefix) => self.say("queue.prefix", error),
-            Err(error) => self.say("queue.amqp_url", error),
-        }
-        Some(settings)
-    }
-}
-
-fn kind(kind: Kind) -> receiver::Kind {
-    match kind {
-        Kind::Seam => receiver::Kind::Seam,
-        Kind::Standard => receiver::Kind::Standard,
-    }
-}
-
-fn worker_settings(file: &file::Worker) -> worker::Settings {
-    let seconds = |seconds: u64| i64::try_from(seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
-    worker::Settings {
-        concurrency: file.concurrency,
-        lease: seconds(file.lease_seconds),
-        settle: seconds(file.settle_seconds),
-        drain: seconds(file.drain_seconds),
-        backoff: Backoff {
-            base: i64::try_from(file.backoff_base_ms).map_or(SignedDuration::MAX, SignedDuration::from_millis),
-            cap: seconds(file.backoff_cap_seconds),
-            attempts_max: file.attempts_max,
-        },
-        ..worker::Settings::default()
     }
 }
 

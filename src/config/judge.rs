@@ -1,0 +1,115 @@
+//! Judging what the layers say: one file per section, each turning it into the settings that its part declares.
+
+mod provider;
+mod queue;
+mod sources;
+mod worker;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::file::{self, File};
+use super::layers::Origins;
+use super::{Config, Problem, Role};
+use crate::queue::direct;
+use crate::{http, receiver};
+
+pub(super) use sources::kind;
+
+/// Notes mistakes, and goes on with a stand-in so that it finds the next one too.
+pub(super) struct Judge {
+    pub(super) problems: Vec<Problem>,
+    origins: Origins,
+}
+
+impl Judge {
+    pub(super) fn new(problems: Vec<Problem>, origins: Origins) -> Self {
+        Self { problems, origins }
+    }
+
+    pub(super) fn say(&mut self, path: &str, what: impl fmt::Display) {
+        self.problems.push(Problem::new(&self.origins.name(path), &what.to_string()));
+    }
+
+    pub(super) fn config(&mut self, role: Role, file: File) -> Config {
+        let listen = self.address("receiver.listen", &file.receiver.listen);
+        let ops_listen = self.address("ops.listen", &file.ops.listen);
+        let ops_token = file.ops.token.filter(|token| !token.expose_secret().is_empty());
+        if role != Role::Migrate && !ops_listen.ip().is_loopback() && ops_token.is_none() {
+            self.say("ops.listen", "beyond loopback the ops API needs a token: set KEYFERRY_OPS_TOKEN");
+        }
+        self.receiver(&file.receiver);
+        self.store_url(&file.store.url);
+        let provider = self.provider(role, &file.provider);
+        let worker = self.worker(role, &file.worker, &file.provider);
+        let kinds = sources::kinds(&file.sources);
+        let sources = self.sources(role, file.sources);
+        let rabbitmq = self.queue(role, &file.queue);
+        Config {
+            listen,
+            receiver: receiver::Limits {
+                body_bytes: file.receiver.body_bytes_max,
+                body_timeout: Duration::from_secs(file.receiver.body_timeout_seconds),
+                publish_timeout: Duration::from_secs(file.queue.publish_deadline_seconds.saturating_mul(2)),
+                ..receiver::Limits::default()
+            },
+            http: http::Limits {
+                connections: file.receiver.connections_max,
+                head_timeout: Duration::from_secs(file.receiver.head_timeout_seconds),
+                drain: Duration::from_secs(file.receiver.drain_seconds),
+                ..http::Limits::default()
+            },
+            sources,
+            kinds,
+            ops_listen,
+            ops_token,
+            store_url: file.store.url,
+            store_connections_max: file.store.connections_max.max(2),
+            rabbitmq,
+            direct: direct::Settings {
+                publish_deadline: Duration::from_secs(file.queue.publish_deadline_seconds),
+                in_flight_max: file.queue.in_flight_max,
+                batch_max: file.queue.batch_max,
+            },
+            provider,
+            worker,
+        }
+    }
+
+    pub(super) fn address(&mut self, path: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.say(path, format_args!("{text:?} is not an address with a port, like 127.0.0.1:8080 or [::]:8080"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    /// Says so where `value` is below `least`.
+    fn at_least(&mut self, path: &str, value: impl TryInto<u64>, least: u64) {
+        // What does not fit is far above.
+        if value.try_into().is_ok_and(|value| value < least) {
+            self.say(path, format_args!("it must be at least {least}"));
+        }
+    }
+
+    fn store_url(&mut self, url: &SecretString) {
+        let url = url.expose_secret();
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            self.say("store.url", "it begins with neither sqlite: nor postgres://");
+        }
+    }
+
+    fn receiver(&mut self, file: &file::Receiver) {
+        self.at_least("receiver.body_bytes_max", file.body_bytes_max, 1);
+        self.at_least("receiver.body_timeout_seconds", file.body_timeout_seconds, 1);
+        self.at_least("receiver.head_timeout_seconds", file.head_timeout_seconds, 1);
+        self.at_least("receiver.connections_max", file.connections_max, 1);
+    }
+}
+
+fn seconds(seconds: u64) -> SignedDuration {
+    i64::try_from(seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs)
+}

@@ -1,0 +1,39 @@
+//! The section `queue`.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use super::Judge;
+use crate::config::{Role, file};
+use crate::queue::rabbitmq;
+
+impl Judge {
+    /// `None`: no broker.
+    pub(super) fn queue(&mut self, role: Role, file: &file::Queue) -> Option<rabbitmq::Settings> {
+        self.at_least("queue.publish_deadline_seconds", file.publish_deadline_seconds, 1);
+        self.at_least("queue.in_flight_max", file.in_flight_max, 1);
+        self.at_least("queue.prefetch", file.prefetch, 1);
+        self.at_least("queue.batch_max", file.batch_max, 1);
+        let Some(url) = file.amqp_url.clone().filter(|url| !url.expose_secret().is_empty()) else {
+            if matches!(role, Role::Serve | Role::Work) {
+                let what = "`serve` and `work` meet at RabbitMQ: set KEYFERRY_AMQP_URL, or use `keyferry run`, \
+                            which needs no broker";
+                self.say("queue.amqp_url", what);
+            }
+            return None;
+        };
+        let mut settings = rabbitmq::Settings::new(url);
+        settings.prefix.clone_from(&file.prefix);
+        settings.publish_deadline = Duration::from_secs(file.publish_deadline_seconds);
+        settings.in_flight_max = file.in_flight_max;
+        settings.prefetch = file.prefetch;
+        settings.batch_max = file.batch_max;
+        match settings.check() {
+            Ok(()) => {}
+            Err(error @ rabbitmq::AddressError::Prefix) => self.say("queue.prefix", error),
+            Err(error) => self.say("queue.amqp_url", error),
+        }
+        Some(settings)
+    }
+}
