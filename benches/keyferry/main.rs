@@ -29,6 +29,14 @@ pub(crate) struct Plan {
     /// How long a turn takes.
     pub(crate) turn: Duration,
     pub(crate) connections: usize,
+    /// Only what has this in its name: for whoever looks for where the time goes.
+    pub(crate) only: Option<String>,
+}
+
+impl Plan {
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -53,15 +61,19 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn plan<'a>(words: &mut impl Iterator<Item = &'a str>) -> anyhow::Result<Plan> {
-    let mut plan = Plan { rounds: 5, turn: Duration::from_secs(4), connections: 64 };
+    let mut plan = Plan { rounds: 5, turn: Duration::from_secs(4), connections: 64, only: None };
     while let Some(word) = words.next() {
+        if word == "--only" {
+            plan.only = Some(words.next().context("--only takes a part of a name")?.to_owned());
+            continue;
+        }
         let mut number =
             || -> anyhow::Result<u64> { Ok(words.next().with_context(|| format!("{word} takes a number"))?.parse()?) };
         match word {
             "--rounds" => plan.rounds = usize::try_from(number()?)?,
             "--seconds" => plan.turn = Duration::from_secs(number()?),
             "--connections" => plan.connections = usize::try_from(number()?)?,
-            _ => bail!("usage: scripts/bench [--rounds N] [--seconds N] [--connections N]"),
+            _ => bail!("usage: scripts/bench [--rounds N] [--seconds N] [--connections N] [--only NAME]"),
         }
     }
     Ok(plan)
@@ -70,6 +82,11 @@ fn plan<'a>(words: &mut impl Iterator<Item = &'a str>) -> anyhow::Result<Plan> {
 async fn measure(plan: &Plan) -> anyhow::Result<()> {
     println!("{} rounds of {:?}, {} connections\n", plan.rounds, plan.turn, plan.connections);
     receiving::measure(plan).await?;
-    road::measure(plan).await?;
-    working::measure(plan).await
+    if plan.asks_for("road") {
+        road::measure(plan).await?;
+    }
+    if plan.asks_for("worker") {
+        working::measure(plan).await?;
+    }
+    Ok(())
 }

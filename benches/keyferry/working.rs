@@ -28,7 +28,7 @@ pub(crate) async fn measure(plan: &Plan) -> anyhow::Result<()> {
     println!(
         "\nworker on PostgreSQL: {} events/s recorded; one transaction per event: {}/s\n",
         whole(ours),
-        whole(plain)
+        whole(plainest)
     );
     let ratio = ours / plainest;
     goal("recorded / one transaction per event", ratio, ratio >= 5.0, "at least 5");
