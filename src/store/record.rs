@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::sql::{Tx, Value};
-use super::{Change, Claimed, RecordError, Store, StoreError, append, parked};
-use crate::domain::{Entry, Issuance, Kind, Outcome, Phone, PhoneKey};
+use super::{Change, Claimed, RecordError, Store, StoreError, append, due, parked};
+use crate::domain::{Entry, Fact, Issuance, Kind, Outcome, Phone, PhoneKey};
 
 impl Store {
     pub async fn record(&self, claimed: &Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
@@ -18,6 +18,9 @@ impl Store {
         }
         for key in &change.phone_keys {
             write_phone_key(&mut tx, now, key).await?;
+        }
+        for next in &change.looks {
+            due::write_next_look(&mut tx, next).await?;
         }
         let mut entries = change.ledger;
         if let Some(outcome) = &change.outcome {
@@ -42,6 +45,11 @@ async fn hold(tx: &mut Tx, claimed: &Claimed, now: Timestamp) -> Result<(), Reco
 
 /// Ends the lease as `outcome` says. An attempt that does not count is given back, and leaves no line.
 async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Option<Entry>, StoreError> {
+    let is_look = claimed.fact.as_ref().is_ok_and(Fact::is_look);
+    if is_look && matches!(outcome, Outcome::Done | Outcome::Ignored { .. }) {
+        tx.execute("DELETE FROM inbox WHERE seq = $1", [Value::from(claimed.seq)]).await?;
+        return Ok(None);
+    }
     let line = |kind| Entry::of_event(kind, &claimed.source, &claimed.event_type, &claimed.event_id);
     let later = |after| crate::clock::add(now, after);
     let (state, due_at, ended_at, why, entry) = match outcome {
@@ -73,7 +81,7 @@ async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) 
         ],
     )
     .await?;
-    Ok(entry)
+    Ok(entry.filter(|_| !is_look))
 }
 
 async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(), RecordError> {
@@ -81,8 +89,8 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
         .execute(
             "UPDATE issuances SET status = $1, acs_credential_id = $2, acs_user_id = $3, \
                  enrollment_automation_id = $4, attempts = $5, overdue = $6, error = $7, intent_at = $8, \
-                 intent_settles_at = $9, version = version + 1, changed_at = $10 \
-             WHERE plan_key = $11 AND version = $12",
+                 intent_settles_at = $9, look_at = $10, version = version + 1, changed_at = $11 \
+             WHERE plan_key = $12 AND version = $13",
             [
                 issuance.status.as_str().into(),
                 (&issuance.acs_credential_id).into(),
@@ -93,6 +101,7 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
                 (&issuance.error).into(),
                 issuance.intent.map(|intent| intent.at).into(),
                 issuance.intent.map(|intent| intent.settles_at).into(),
+                issuance.look_at.into(),
                 now.into(),
                 issuance.plan_key.as_str().into(),
                 Value::from(issuance.version),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::clock::{self, Clock, Entropy};
-use crate::domain::{Backoff, Fact, Outcome};
+use crate::domain::{Backoff, Fact, Outcome, Rhythm};
 use crate::provider::Provider;
 use crate::store::{Change, Claimed, RecordError, Store, StoreError};
 use classify::Trouble;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub drain: SignedDuration,
     pub backoff: Backoff,
     pub pace: pace::Settings,
+    /// When what was handled is looked at again.
+    pub rhythm: Rhythm,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             drain: SignedDuration::from_secs(15),
             backoff: Backoff::default(),
             pace: pace::Settings::default(),
+            rhythm: Rhythm::default(),
         }
     }
 }
@@ -174,7 +177,7 @@ impl Worker {
             if claimed.attempt > self.settings.backoff.attempts_max {
                 // Claimed again and again without an outcome: its handling may be what kills the worker.
                 let why = format!("taken up {} times and never brought to an end", claimed.attempt - 1);
-                return self.finish(&claimed, Some(Outcome::Park { why })).await;
+                return self.finish(&claimed, Some(classify::give_up(&claimed, why))).await;
             }
             let person = claimed.fact.as_ref().ok().and_then(Fact::subject);
             let hand = Hand { worker: self, claimed: &claimed, provider: self.paced().of_person(person) };

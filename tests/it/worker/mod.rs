@@ -7,6 +7,7 @@ mod main_job;
 mod order;
 mod pace;
 mod pause;
+mod sweep;
 mod trouble;
 mod unknown;
 
