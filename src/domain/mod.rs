@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod phone;
 pub mod plan;
+pub mod text;
 
 pub use event::{Event, Fact, Person};
 pub use issuance::{Issuance, Status};
