@@ -104,7 +104,7 @@ impl Judge {
             match text.parse() {
                 Ok(proxy) => proxies.push(proxy),
                 Err(http::CidrError) => {
-                    self.say("receiver.trusted_proxies", format_args!("{text:?}: {}", http::CidrError))
+                    self.say("receiver.trusted_proxies", format_args!("{text:?}: {}", http::CidrError));
                 }
             }
         }
