@@ -1,5 +1,6 @@
 //! The way through a real RabbitMQ: each test under names of its own.
 
+mod crash;
 mod faults;
 mod intake;
 mod publishing;
@@ -127,7 +128,7 @@ fn publisher(settings: &Settings) -> (RabbitPublisher, Running) {
     (publisher, Running::spawn(link.state(), |shutdown| link.run(shutdown)))
 }
 
-fn intake(settings: &Settings, inbox: &Arc<Memory>) -> Running {
+fn intake<I: Inbox>(settings: &Settings, inbox: &Arc<I>) -> Running {
     let inbox = Arc::clone(inbox) as Arc<dyn Inbox>;
     let link = rabbitmq::intake(settings, inbox, Arc::new(SystemClock), Arc::new(SystemEntropy)).expect("settings");
     Running::spawn(link.state(), |shutdown| link.run(shutdown))

@@ -1,8 +1,10 @@
 //! A worker's life, as a count of what it does to the outside: it can be ended at any of its effects.
 //!
 //! Effects are both sides of each call to the provider, and each look at the clock: every commit takes the time just
-//! before it is made, so that an end at that look is an end between what was done and its record.
+//! before it is made, so that an end at that look is an end between what was done and its record. A commit that nobody
+//! hears of is a commit and an end at the next effect; that there is one between any two commits, the database counts.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
@@ -17,6 +19,8 @@ pub(super) struct Life(Arc<Lived>);
 struct Lived {
     effects: Mutex<Vec<String>>,
     effects_max: usize,
+    /// Where commits are counted, and how many there were at the last effect.
+    commits: Option<(PathBuf, Mutex<u32>)>,
     /// Before which effect the time stands for a while, and for how long.
     stall: Option<(usize, SignedDuration)>,
 }
@@ -28,13 +32,26 @@ impl Life {
 
     /// A life that ends where its next effect would be one more than `effects_max`.
     pub(super) fn of(effects_max: usize) -> Self {
-        Self(Arc::new(Lived { effects: Mutex::default(), effects_max, stall: None }))
+        Self(Arc::new(Lived { effects: Mutex::default(), effects_max, commits: None, stall: None }))
+    }
+
+    /// An endless life in which no two commits follow each other without an effect between them. `database` is a file.
+    pub(super) fn counting_commits(database: &Path) -> Self {
+        let commits = Some((database.to_owned(), Mutex::default()));
+        Self(Arc::new(Lived { effects: Mutex::default(), effects_max: usize::MAX, commits, stall: None }))
+    }
+
+    /// What others have committed so far is not this life's.
+    pub(super) fn goes_on(&self) {
+        if let Some((database, counted)) = &self.0.commits {
+            *counted.lock().expect("no panic under the lock") = commits(database);
+        }
     }
 
     /// An endless life in which much time passes before effect `index`, counted from 0; it must be a look at the clock.
     pub(super) fn stalling_at(index: usize, duration: SignedDuration) -> Self {
         let stall = Some((index, duration));
-        Self(Arc::new(Lived { effects: Mutex::default(), effects_max: usize::MAX, stall }))
+        Self(Arc::new(Lived { effects: Mutex::default(), effects_max: usize::MAX, commits: None, stall }))
     }
 
     pub(super) fn effects(&self) -> Vec<String> {
@@ -52,14 +69,37 @@ impl Life {
     /// The end unwinds like a panic that nobody reports, and everything after it does too, so that nothing can be done
     /// by whoever catches it.
     pub(super) fn effect(&self, name: &str) {
+        let has_committed = self.has_committed(name);
+        let name = if has_committed { format!("After a commit. {name}") } else { name.to_owned() };
         let mut effects = self.0.effects.lock().expect("no panic under the lock");
         if effects.len() < self.0.effects_max {
-            effects.push(name.to_owned());
+            effects.push(name);
             return;
         }
         drop(effects);
         std::panic::resume_unwind(Box::new("the worker died"));
     }
+}
+
+impl Life {
+    /// Whether there was a commit since the last effect.
+    fn has_committed(&self, name: &str) -> bool {
+        let Some((database, counted)) = &self.0.commits else { return false };
+        let now = commits(database);
+        let before = std::mem::replace(&mut *counted.lock().expect("no panic under the lock"), now);
+        let fresh = now - before;
+        assert!(fresh < 2, "{fresh} commits since the last effect: nothing dies between them ({name})");
+        fresh == 1
+    }
+}
+
+/// How many transactions a SQLite database in WAL mode has seen: `iChange`, the third word of the WAL-index's header
+/// (<https://www.sqlite.org/walformat.html>).
+fn commits(database: &Path) -> u32 {
+    let mut index = database.as_os_str().to_owned();
+    index.push("-shm");
+    let header = std::fs::read(index).expect("a database in WAL mode");
+    u32::from_ne_bytes(header[8..12].try_into().expect("four bytes"))
 }
 
 /// The clock as a worker sees it.

@@ -235,10 +235,14 @@ impl<'a> Story<'a> {
     /// Works until nothing is left to do: what the provider tells comes in, and the time passes that retries and leases
     /// ask for.
     async fn settle_with(&self, worker: &Worker) {
+        self.settle_by(async || worker.step().await.expect("a step")).await;
+    }
+
+    async fn settle_by(&self, step: impl AsyncFn() -> usize) {
         let mut is_quiet = false;
         for _ in 0..200 {
             self.hear().await;
-            if worker.step().await.expect("a step") > 0 {
+            if step().await > 0 {
                 is_quiet = false;
                 continue;
             }
@@ -361,6 +365,7 @@ fn fact(event_type: &str, body: &[u8]) -> Option<Fact> {
     let id = |field: &str| body[field].as_str().map(str::to_owned);
     match event_type {
         "phone.deactivated" => Some(Fact::PhoneDeactivated { device_id: id("device_id")? }),
+        "acs_user.deleted" => Some(Fact::AcsUserDeleted { acs_user_id: id("acs_user_id")? }),
         _ if event_type.starts_with("acs_credential.") => {
             Some(Fact::CredentialChanged { acs_credential_id: id("acs_credential_id")? })
         }
