@@ -73,6 +73,7 @@ impl Judge {
             store_url: file.store.url,
             store_connections_max: file.store.connections_max.max(2),
             rabbitmq,
+            management_url: self.management_url(file.queue.management_url),
             direct: direct::Settings {
                 publish_deadline: Duration::from_secs(file.queue.publish_deadline_seconds),
                 in_flight_max: file.queue.in_flight_max,

@@ -6,6 +6,7 @@
 //! discard; the rest reads.
 
 mod inbox;
+mod inspect;
 mod migrate;
 mod parked;
 mod plans;
@@ -25,6 +26,7 @@ use crate::clock::{Clock, Entropy};
 use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
 use sql::{Db, Tx, Value};
 
+pub use inspect::{Inspection, inspect, sqlite_file};
 pub use migrate::{SchemaState, migrate};
 pub use parked::{ParkedEvent, ParkedItem, Settled};
 pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};
