@@ -75,7 +75,7 @@ fn print(findings: &[Finding], out: &mut Out<'_>) -> std::io::Result<()> {
     match (count(Verdict::Problem), count(Verdict::Warning)) {
         (0, 0) => out.line([Span::good("all is well")])?,
         (problems, warnings) => {
-            out.line([counted(problems, "problem"), ", ".to_owned(), counted(warnings, "warning")])?
+            out.line([counted(problems, "problem"), ", ".to_owned(), counted(warnings, "warning")])?;
         }
     }
     out.flush()

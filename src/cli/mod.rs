@@ -201,7 +201,12 @@ fn wants_colour(environment: &Environment) -> bool {
 
 fn log(command: &Command, environment: &Environment) {
     let is_server = matches!(command, Command::Run(_) | Command::Serve(_) | Command::Work(_) | Command::Sandbox(_));
-    let default = if is_server { "info" } else { "warn" };
+    let default = match command {
+        _ if is_server => "info",
+        // What it finds it says itself.
+        Command::Doctor(_) => "off",
+        _ => "warn",
+    };
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let filter = get("KEYFERRY_LOG").or_else(|| get("RUST_LOG")).unwrap_or(default);
     let format = if get("KEYFERRY_LOG_FORMAT") == Some("json") { LogFormat::Json } else { LogFormat::Text };

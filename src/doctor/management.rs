@@ -20,13 +20,8 @@ pub(super) const AREA: &str = "broker policies";
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Deserialize)]
-struct Queue {
-    policy: Option<String>,
-    operator_policy: Option<String>,
-    /// An object; an empty list where there is none.
-    effective_policy_definition: Option<Value>,
-}
+/// A queue as the API has it.
+type Queue = Map<String, Value>;
 
 #[derive(Deserialize)]
 struct Binding {
@@ -145,9 +140,18 @@ impl Desk {
 
 /// A policy wins over some of what a queue was declared with, and adds to the rest.
 fn policies(report: &mut Report, name: &str, queue: &Queue, limits: &QueueLimits, is_inbox: bool) {
+    let Some(definition) = queue.get("effective_policy_definition") else {
+        report.warning(
+            format!("the management API does not tell yet, or not at all, which policies apply to `{name}`"),
+            "ask again in some seconds; if its metrics are off, see `rabbitmqctl list_policies`",
+        );
+        return;
+    };
+    // An object; an empty list where there is no policy.
     let none = Map::new();
-    let definition = queue.effective_policy_definition.as_ref().and_then(Value::as_object).unwrap_or(&none);
-    let whose: Vec<&str> = [&queue.policy, &queue.operator_policy].into_iter().flatten().map(String::as_str).collect();
+    let definition = definition.as_object().unwrap_or(&none);
+    let whose = ["policy", "operator_policy"].into_iter().filter_map(|which| queue.get(which)?.as_str());
+    let whose: Vec<&str> = whose.filter(|policy| !policy.is_empty()).collect();
     let policy = format!("the policy `{}`", whose.join("` and `"));
     let lower = |key: &str, ours: u32| definition.get(key).and_then(Value::as_u64).filter(|it| *it < u64::from(ours));
     let mut found = Vec::new();

@@ -169,7 +169,9 @@ fn ends_in(url: &str, path: &str) -> bool {
 
 /// A webhook's address without what may be a secret in it.
 fn shown(url: &str) -> String {
-    Url::parse(url)
-        .map(|url| format!("{}{}", url.host_str().unwrap_or_default(), url.path()))
-        .unwrap_or_else(|_| "an address that is none".to_owned())
+    let url = Url::parse(url).ok();
+    url.map_or_else(
+        || "an address that is none".to_owned(),
+        |url| format!("{}{}", url.host_str().unwrap_or_default(), url.path()),
+    )
 }

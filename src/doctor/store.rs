@@ -1,5 +1,6 @@
 //! The store: reached, migrated, writable, with room on its disk, and not shared by accident.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,14 +119,16 @@ fn exposure(url: &str, seen: &Inspection, report: &mut Report) {
 /// Whether the tables are there and as this program knows them.
 fn schema(seen: &Inspection, report: &mut Report) -> bool {
     let Inspection { version, needed, .. } = *seen;
-    if version > needed {
-        let what = format!("its schema is at version {version} and this program knows {needed}: a newer one was here");
-        report.problem(what, "run the newer program everywhere, this machine included");
-    } else if version < needed {
-        let what = format!("its schema is at version {version} and this program needs {needed}");
-        report.problem(what, "run `keyferry migrate`");
-    } else {
-        report.ok(format!("it answers, and its schema is at version {version}, as it should be"));
+    match version.cmp(&needed) {
+        Ordering::Greater => report.problem(
+            format!("its schema is at version {version} and this program knows {needed}: a newer one was here"),
+            "run the newer program everywhere, this machine included",
+        ),
+        Ordering::Less => report.problem(
+            format!("its schema is at version {version} and this program needs {needed}"),
+            "run `keyferry migrate`",
+        ),
+        Ordering::Equal => report.ok(format!("it answers, and its schema is at version {version}, as it should be")),
     }
     if let Some(why) = &seen.read_only {
         report.problem(

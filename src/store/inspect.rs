@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 
 use super::sql::Db;
 use super::{Patience, StoreError, migrate, postgres};
@@ -45,11 +45,10 @@ async fn sqlite(url: &str) -> Result<Inspection, StoreError> {
     let db = Db::Sqlite { write: write.clone(), read: write.clone() };
     let version = migrate::version(&db).await?;
     let mut connection = write.acquire().await?;
-    // Takes the write lock, for a moment, and writes nothing.
-    let attempt = match connection.execute("BEGIN IMMEDIATE").await {
-        Ok(_) => connection.execute("ROLLBACK").await,
-        refused => refused,
-    };
+    // Written, and taken back: SQLite begins a transaction on a read-only file without a word.
+    let mut tx = connection.begin().await?;
+    let attempt = tx.execute("CREATE TABLE keyferry_doctor (probe INTEGER)").await;
+    tx.rollback().await?;
     let read_only = attempt.err().map(|error| error.to_string());
     connection.close().await?;
     Ok(Inspection { version, needed: migrate::needed(), read_only, now: None, is_encrypted: None })
@@ -59,11 +58,13 @@ async fn postgres(url: &str) -> Result<Inspection, StoreError> {
     let db = postgres::connect(url, 1, Patience::Short).await?;
     let version = migrate::version(&db).await?;
     let facts = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS now, \
-                 CAST(current_setting('transaction_read_only') AS TEXT) AS read_only, \
+                 CASE WHEN pg_is_in_recovery() THEN 'the server is a standby' \
+                 WHEN current_setting('default_transaction_read_only') = 'on' THEN 'the database is set to read-only' \
+                 ELSE '' END AS read_only, \
                  COALESCE((SELECT CAST(ssl AS TEXT) FROM pg_stat_ssl WHERE pid = pg_backend_pid()), 'false') AS ssl";
     let facts = db.fetch(facts, []).await?;
     let facts = facts.first().ok_or_else(|| StoreError::Corrupt("an answer without a row".to_owned()))?;
-    let mut read_only = (facts.text("read_only")? == "on").then(|| "the database is set to read-only".to_owned());
+    let mut read_only = Some(facts.text("read_only")?).filter(|why| !why.is_empty());
     if version > 0 {
         let forbidden = "SELECT name FROM (VALUES ('inbox'), ('ledger'), ('ledger_head'), ('plans'), ('issuances'), \
                          ('phones'), ('phone_keys'), ('parked')) AS needed (name) \

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{Diagnosis, diagnose, environment, free_address, free_port};
-use crate::support::db::{Bench, new_postgres_database};
+use crate::support::db::{Bench, new_postgres_database, service};
 use crate::support::town::{Shape, Town};
 
 /// As a worker whose provider and broker are nobody's business here.
@@ -35,8 +35,8 @@ async fn a_postgres_is_judged_by_its_schema_and_its_rights() {
     let name = url.rsplit('/').next().expect("a name");
     in_database(&url, format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
     of_store(&url).await.finds("problem", "store", "read-only", "right to write");
-    let undo = "SET default_transaction_read_only = off";
-    in_database(&url, format!("{undo}; ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    let undo = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    in_database(&service("KEYFERRY_TEST_POSTGRES_URL"), undo).await;
 
     let reader = format!("reader_of_{name}");
     let grant = format!("CREATE ROLE {reader} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}");
