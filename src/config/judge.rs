@@ -3,6 +3,7 @@
 mod provider;
 mod queue;
 mod sources;
+mod sweep;
 mod worker;
 
 use std::fmt;
@@ -48,7 +49,9 @@ impl Judge {
         self.receiver(&file.receiver);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
-        let worker = self.worker(role, &file.worker, &file.provider);
+        let mut worker = self.worker(role, &file.worker, &file.provider);
+        worker.rhythm = self.rhythm(&file.sweep);
+        let sweep = self.sweep(&file.sweep);
         let kinds = sources::kinds(&file.sources);
         let sources = self.sources(role, file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
@@ -81,6 +84,7 @@ impl Judge {
             },
             provider,
             worker,
+            sweep,
         }
     }
 

@@ -45,11 +45,11 @@ impl Hand<'_> {
         let enrolled = self.enroll(plan, issuance).await?;
         let at = self.now();
         let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
-        let creating = self.advance(enrolled.creating(intent), None).await?;
+        let creating = self.advance(plan, enrolled.creating(intent), None).await?;
         if self.now() > clock::add(at, START_WITHIN) {
             // Called now, it could still be under way when somebody else asks about it.
             let why = "the intent took too long to commit; nothing was called";
-            self.advance(creating.not_created(why.to_owned()), None).await?;
+            self.advance(plan, creating.not_created(why.to_owned()), None).await?;
             return Err(Trouble::Unsettled { until: self.now(), why: why.to_owned() });
         }
 
@@ -60,7 +60,7 @@ impl Hand<'_> {
             Err(error @ ProviderError::Permanent { .. }) => creating.failed(error.to_string()),
             Err(error @ ProviderError::Unknown { .. }) => creating.unknown(error.to_string()),
         };
-        let after = self.advance(after, None).await?;
+        let after = self.advance(plan, after, None).await?;
         match called {
             Ok(_) => Ok(after),
             Err(error @ ProviderError::Unknown { .. }) => {
@@ -93,11 +93,13 @@ impl Hand<'_> {
                 && self.make_end_as_planned(plan, &credential).await?
             {
                 let adopted = issuance.created(&credential.acs_credential_id, credential.acs_user_id.as_deref());
-                return self.advance(adopted, Some("found at the provider after a lost answer, and adopted")).await;
+                return self
+                    .advance(plan, adopted, Some("found at the provider after a lost answer, and adopted"))
+                    .await;
             }
         }
         let why = "the provider has no credential from the call whose answer was lost; it is created again";
-        self.advance(issuance.not_created(why.to_owned()), None).await
+        self.advance(plan, issuance.not_created(why.to_owned()), None).await
     }
 
     async fn opens_what_is_planned(&self, plan: &Plan, credential: &Credential) -> Result<bool, Trouble> {
@@ -145,7 +147,13 @@ impl Hand<'_> {
     }
 
     /// Commits where an issuance stands now; returns it as the store has it.
-    pub(super) async fn advance(&self, issuance: Issuance, why: Option<&str>) -> Result<Issuance, Trouble> {
+    pub(super) async fn advance(
+        &self,
+        plan: &Plan,
+        issuance: Issuance,
+        why: Option<&str>,
+    ) -> Result<Issuance, Trouble> {
+        let issuance = self.due_again(plan, issuance, true);
         let entry = issuance.entry();
         let entry = match why {
             Some(why) => Entry::why(entry, why),
