@@ -46,7 +46,7 @@ const EVENTS_PER_PAGE: usize = 500;
 pub struct SeamClient {
     pub(super) sender: Sender,
     pages_max: usize,
-    retry_after_max: Duration,
+    pub(super) retry_after_max: Duration,
     pub(super) clock: Arc<dyn Clock>,
 }
 
