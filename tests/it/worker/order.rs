@@ -45,7 +45,7 @@ async fn one_order(story: &Story<'_>, chance: &dyn Entropy) {
     deliver(story, &other, chance, &mut told).await;
     story.pass(A_WHILE);
     // Every event of the provider's, and all that people told once more.
-    for event in story.client.list_events(start()).await.expect("events") {
+    for event in story.client.list_events(start(), story.now()).await.expect("events") {
         if let Some(fact) = fact(&event.event_type, &event.body) {
             told.push((event.event_id.clone(), fact.clone()));
             told.push((format!("{}-again", event.event_id), fact));
