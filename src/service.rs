@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
@@ -21,12 +21,12 @@ use crate::config::{Config, Role};
 use crate::http;
 use crate::lifecycle::Shutdown;
 use crate::ops::{self, Check, Health};
-use crate::provider::{Provider, SeamClient};
+use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, Publisher, direct};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
-use crate::sweep::Sweep;
+use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
 
 /// The ports, bound by the caller.
@@ -212,7 +212,9 @@ impl Parts {
         let provider: Arc<dyn Provider> = Arc::new(worker.paced());
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
-        let sweep = Sweep::new(store.clone(), Arc::clone(&clock), config.sweep.clone());
+        let source = config.missed_source.clone();
+        let read: ReadListed = Arc::new(move |event, now| read_listed(&source, event, now));
+        let sweep = Sweep::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), read, config.sweep.clone());
         let end = self.early.end.clone();
         self.early.spawn(async move {
             sweep.run(end).await;
@@ -254,4 +256,16 @@ fn read_again(kinds: &BTreeMap<String, receiver::Kind>, item: &ParkedItem) -> Re
     let body = Bytes::from(item.body.clone());
     let read = receiver::reread(*kind, &item.source, &item.delivery_id, item.received_at, body);
     read.map(|envelope| vec![envelope]).map_err(|error| error.to_string())
+}
+
+/// A listed event is read as the webhook would have been; one that cannot be is left to the webhook, which parks it.
+fn read_listed(source: &str, event: &ListedEvent, now: Timestamp) -> Vec<Envelope> {
+    let delivery_id = format!("listed:{}", event.event_id);
+    match receiver::reread(receiver::Kind::Seam, source, &delivery_id, now, event.body.clone()) {
+        Ok(envelope) => vec![envelope],
+        Err(error) => {
+            tracing::warn!(%error, event_id = event.event_id, "a listed event cannot be read");
+            Vec::new()
+        }
+    }
 }

@@ -220,6 +220,12 @@ pub struct Sweep {
     pub overdue_seconds: u64,
     /// Looks that wait in the inbox at once: webhooks stand in the same line.
     pub looks_waiting_max: u32,
+    /// How often to pull the provider's list for events that no webhook brought; 0: never.
+    pub missed_every_seconds: u64,
+    /// How far each pull goes back behind the end of the one before, for events that became visible late.
+    pub missed_overlap_seconds: u64,
+    /// The source, of kind `seam`, by which these events come as webhooks: an event that came so is not missed.
+    pub missed_source: String,
 }
 
 impl Default for Sweep {
@@ -230,7 +236,29 @@ impl Default for Sweep {
             refresh_seconds: 21_600,
             overdue_seconds: 600,
             looks_waiting_max: 32,
+            missed_every_seconds: 60,
+            missed_overlap_seconds: 600,
+            missed_source: "seam".to_owned(),
         }
+    }
+}
+
+/// How long what is over is kept. What waits for a person is kept in any case.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Lines of the ledger.
+    pub ledger_days: u32,
+    /// Events that have ended and parked items that were settled, with their bodies. A webhook that is sent again later
+    /// is handled again; at least 2, because senders go on for more than a day.
+    pub events_days: u32,
+    /// Plans that were cancelled or have ended, with their keys, and phones that are gone.
+    pub plans_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { ledger_days: 90, events_days: 30, plans_days: 365 }
     }
 }
 
@@ -273,6 +301,7 @@ pub struct File {
     pub provider: Provider,
     pub worker: Worker,
     pub sweep: Sweep,
+    pub retention: Retention,
     pub sources: Vec<Source>,
 }
 

@@ -2,6 +2,7 @@
 
 mod provider;
 mod queue;
+mod retention;
 mod sources;
 mod sweep;
 mod worker;
@@ -52,7 +53,8 @@ impl Judge {
         let provider = self.provider(role, &file.provider);
         let mut worker = self.worker(role, &file.worker, &file.provider);
         worker.rhythm = self.rhythm(&file.sweep);
-        let sweep = self.sweep(&file.sweep);
+        let retention = self.retention(&file.retention);
+        let sweep = self.sweep(&file.sweep, &file.sources, retention);
         let kinds = sources::kinds(&file.sources);
         let sources = self.sources(role, file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
@@ -88,6 +90,7 @@ impl Judge {
             provider,
             worker,
             sweep,
+            missed_source: file.sweep.missed_source,
         }
     }
 

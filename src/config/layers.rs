@@ -106,6 +106,7 @@ impl Layers {
             provider: self.section("provider"),
             worker: self.section("worker"),
             sweep: self.section("sweep"),
+            retention: self.section("retention"),
             sources: self.sources(),
         };
         for (name, _) in std::mem::take(&mut self.table) {

@@ -105,6 +105,8 @@ pub struct Config {
     pub provider: Option<provider::Settings>,
     pub worker: worker::Settings,
     pub sweep: sweep::Settings,
+    /// The source whose webhooks bring what the provider lists.
+    pub missed_source: String,
 }
 
 /// Lays the layers, reads them, and judges the result for `role`.

@@ -52,7 +52,7 @@ pub(super) async fn list(
 ) -> Answer<Json<wire::Ledger>> {
     let limit = Page::new(params.limit, None).limit()?;
     let lines = desk.api.store.ledger(params.after, limit).await?;
-    Ok(page(lines, params.after))
+    Ok(page(lines, params.after, desk.api.store.ledger_first().await?))
 }
 
 /// The last lines about one plan, in their order.
@@ -66,7 +66,7 @@ pub(super) async fn of_plan(
         return Err(Refusal::NotFound { what: "plan", id: key });
     }
     let lines = desk.api.store.ledger_of_plan(&key, limit).await?;
-    Ok(page(lines, 0))
+    Ok(page(lines, 0, desk.api.store.ledger_first().await?))
 }
 
 #[derive(Deserialize)]
@@ -75,9 +75,9 @@ pub(super) struct OfPlanParams {
     limit: Option<u32>,
 }
 
-fn page(lines: Vec<LedgerLine>, after: i64) -> Json<wire::Ledger> {
+fn page(lines: Vec<LedgerLine>, after: i64, first: i64) -> Json<wire::Ledger> {
     let next = lines.last().map_or(after, |line| line.seq);
-    Json(wire::Ledger { ledger: lines.into_iter().map(wire::LedgerLine::from).collect(), next })
+    Json(wire::Ledger { ledger: lines.into_iter().map(wire::LedgerLine::from).collect(), next, first })
 }
 
 #[derive(Deserialize)]

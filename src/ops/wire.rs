@@ -55,7 +55,14 @@ page!(Plans, plans, Plan, Option<String>);
 page!(Issuances, issuances, Issuance, Option<String>);
 page!(Events, events, Event, Option<String>);
 page!(ParkedItems, parked, ParkedItem, Option<String>);
-page!(Ledger, ledger, LedgerLine, i64);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ledger {
+    pub ledger: Vec<LedgerLine>,
+    pub next: i64,
+    /// The first line that is still there. What was before it was too old, and is gone.
+    pub first: i64,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Plan {

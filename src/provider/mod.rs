@@ -137,8 +137,8 @@ pub trait Provider: Send + Sync + 'static {
     async fn get_acs_user(&self, acs_user_id: &str) -> Result<AcsUser, ProviderError>;
     async fn list_acs_users(&self, user_identity_id: &str, acs_system_id: &str) -> Result<Vec<AcsUser>, ProviderError>;
     async fn get_acs_system(&self, acs_system_id: &str) -> Result<AcsSystem, ProviderError>;
-    /// Everything that happened at or after `since`, oldest first.
-    async fn list_events(&self, since: Timestamp) -> Result<Vec<ListedEvent>, ProviderError>;
+    /// What happened from `since` to `until`, as far as we act on it, oldest first.
+    async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError>;
     /// The old way of enrolling phones; the id of the enrollment automation.
     async fn launch_enrollment_automation(
         &self,

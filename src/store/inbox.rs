@@ -13,19 +13,21 @@ use crate::queue::{Content, Envelope, Inbox, InboxError};
 #[async_trait]
 impl Inbox for Store {
     async fn accept(&self, batch: Vec<Envelope>) -> Result<(), InboxError> {
-        self.take_in(batch).await.map_err(|error| InboxError(error.to_string()))
+        self.take_in(batch).await.map(drop).map_err(|error| InboxError(error.to_string()))
     }
 }
 
 impl Store {
-    async fn take_in(&self, batch: Vec<Envelope>) -> Result<(), StoreError> {
+    /// Takes a batch in as one transaction. Returns how many of its events were not there yet.
+    pub async fn take_in(&self, batch: Vec<Envelope>) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let entries = insert(&mut tx, now, &batch).await?;
+        let fresh = entries.iter().filter(|entry| entry.kind == Kind::EventReceived).count();
         append(&mut tx, now, entries).await?;
         self.commit(tx).await?;
         self.arrivals.notify_one();
-        Ok(())
+        Ok(fresh)
     }
 
     /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;

@@ -13,11 +13,13 @@ mod pace;
 mod parked;
 mod plans;
 mod postgres;
+mod prune;
 mod reads;
 mod record;
 mod rows;
 mod sql;
 mod sqlite;
+mod watermark;
 
 use std::sync::Arc;
 
@@ -33,7 +35,9 @@ pub use inspect::{Inspection, inspect, sqlite_file};
 pub use migrate::{SchemaState, migrate};
 pub use parked::{ParkedEvent, ParkedItem, Settled};
 pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};
+pub use prune::{Pruned, Retention};
 pub use reads::{EventRecord, InboxCounts, IssuanceFilter, LedgerLine};
+pub use watermark::Watermark;
 
 /// A cheap handle; clones share the same pools.
 #[derive(Clone)]

@@ -273,6 +273,7 @@ impl Tx {
 pub(super) enum AdvisoryLock {
     Claim = 0x6b66_0001,
     Sweep = 0x6b66_0002,
+    Prune = 0x6b66_0003,
 }
 
 /// Rows in one statement: far below what either database allows in parameters.

@@ -22,7 +22,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     // Only the worker changes an issuance.
     ("worker", &["domain", "clock", "provider", "store"]),
     // The sweep puts things into the front of the flow, and changes no issuance.
-    ("sweep", &["clock", "store"]),
+    ("sweep", &["clock", "provider", "queue", "store"]),
     // The ops API reads, and puts things into the front of the flow.
     ("ops", &["domain", "clock", "provider", "store", "queue", "http"]),
     // What follows joins the parts.

@@ -106,6 +106,10 @@ impl Tail<'_, '_> {
 
     fn print(&mut self, data: &str) -> anyhow::Result<()> {
         let line: LedgerLine = serde_json::from_str(data)?;
+        // The numbers have no gaps, so these lines were there once.
+        if line.seq > self.after.saturating_add(1) {
+            self.out.notice(&format!("lines before {} were too old, and are gone", line.seq))?;
+        }
         self.after = line.seq;
         if self.is_json {
             self.out.json_line(data.as_bytes())?;

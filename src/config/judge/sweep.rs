@@ -1,16 +1,31 @@
 //! The section `sweep`.
 
 use super::{Judge, seconds};
-use crate::config::file;
+use crate::config::file::{self, Kind};
 use crate::domain::Rhythm;
+use crate::store::Retention;
 use crate::sweep;
 
 impl Judge {
-    pub(super) fn sweep(&mut self, file: &file::Sweep) -> sweep::Settings {
+    pub(super) fn sweep(
+        &mut self,
+        file: &file::Sweep,
+        sources: &[file::Source],
+        retention: Retention,
+    ) -> sweep::Settings {
+        // The one that the environment can make is known to every role.
+        let is_known = file.missed_source == "seam"
+            || sources.iter().any(|source| source.name == file.missed_source && source.kind == Kind::Seam);
+        if !is_known {
+            self.say("sweep.missed_source", "there is no source of this name and of kind seam");
+        }
         self.at_least("sweep.looks_waiting_max", file.looks_waiting_max, 1);
         sweep::Settings {
             looks_waiting_max: file.looks_waiting_max,
             look_again: seconds(file.look_most_seconds),
+            missed_every: seconds(file.missed_every_seconds),
+            missed_overlap: seconds(file.missed_overlap_seconds),
+            retention,
             ..sweep::Settings::default()
         }
     }

@@ -103,7 +103,7 @@ impl Provider for Registry {
     async fn list_acs_users(&self, _: &str, _: &str) -> Result<Vec<AcsUser>, ProviderError> {
         never()
     }
-    async fn list_events(&self, _: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
+    async fn list_events(&self, _: Timestamp, _: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
         never()
     }
     async fn launch_enrollment_automation(&self, _: &str, _: &str) -> Result<String, ProviderError> {

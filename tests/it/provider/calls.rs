@@ -74,7 +74,7 @@ async fn only_given_conditions_are_sent() {
 async fn events_come_whole_once_and_in_order_while_the_list_shifts() {
     // One event happened while pages were turned: the second page repeats the last event of the first.
     let upstream = Upstream::answering([events(100..600), events(0..101)]).await;
-    let listed = bounded(client(&settings(&upstream.endpoint)).list_events(now())).await.expect("events");
+    let listed = bounded(client(&settings(&upstream.endpoint)).list_events(now(), now())).await.expect("events");
     let ids: Vec<&str> = listed.iter().map(|event| event.event_id.as_str()).collect();
     let expected: Vec<String> = (0..600).map(|n| format!("e{n:04}")).collect();
     assert_eq!(ids, expected);
@@ -84,7 +84,8 @@ async fn events_come_whole_once_and_in_order_while_the_list_shifts() {
 #[tokio::test]
 async fn an_event_list_that_ignores_its_offset_is_an_error() {
     let upstream = Upstream::answering([events(0..500), events(0..500)]).await;
-    let error = bounded(client(&settings(&upstream.endpoint)).list_events(now())).await.expect_err("no progress");
+    let error =
+        bounded(client(&settings(&upstream.endpoint)).list_events(now(), now())).await.expect_err("no progress");
     assert_eq!(error.to_string(), "/events/list: the list does not advance past 500 events");
 }
 

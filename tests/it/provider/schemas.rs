@@ -65,7 +65,7 @@ async fn every_call_fits_its_schema_and_understands_seams_examples() {
         assert_eq!(client.get_acs_user("u").await.expect("user").user_identity_id.as_deref(), Some(jane));
         assert_eq!(client.list_acs_users("i", "s").await.expect("users").len(), 1);
         assert_eq!(client.get_acs_system("s").await.expect("system").name, "Grand Hotel");
-        assert_eq!(client.list_events(now()).await.expect("events").len(), 2);
+        assert_eq!(client.list_events(now(), now()).await.expect("events").len(), 2);
         let automation = client.launch_enrollment_automation("i", "s").await.expect("launch");
         assert_eq!(automation, "dddddddd-0000-4000-8000-dddddddddddd");
     })

@@ -282,8 +282,8 @@ impl Provider for Line {
         })
     }
 
-    async fn list_events(&self, since: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
-        let answer = self.call("/events/list", json!({"since": since})).await?;
+    async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
+        let answer = self.call("/events/list", json!({"between": [since, until]})).await?;
         Ok(list(&answer, "events").iter().map(event).collect())
     }
 

@@ -3,6 +3,7 @@
 mod inbox;
 mod ledger;
 mod plans;
+mod prune;
 mod schema;
 
 use jiff::{SignedDuration, Timestamp};

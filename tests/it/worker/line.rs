@@ -213,8 +213,8 @@ impl Provider for Line {
         self.around("get_acs_system", self.client.get_acs_system(acs_system_id)).await
     }
 
-    async fn list_events(&self, since: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
-        self.around("list_events", self.client.list_events(since)).await
+    async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
+        self.around("list_events", self.client.list_events(since, until)).await
     }
 
     async fn launch_enrollment_automation(

@@ -212,7 +212,7 @@ impl<'a> Story<'a> {
 
     /// What the provider has told since the last time comes in.
     async fn hear(&self) {
-        let events = self.client.list_events(crate::support::db::start()).await.expect("events");
+        let events = self.client.list_events(crate::support::db::start(), self.now()).await.expect("events");
         let mut fresh = Vec::new();
         for event in events {
             let is_new = self.heard.lock().expect("no panic under the lock").insert(event.event_id.clone());

@@ -131,7 +131,7 @@ async fn play(story: &Story<'_>, case: &Case, is_shuffled: bool) -> End {
         told.extend(happens(story, &stay, &mut phones, *deed, place).await);
     }
     // What people tell is told in its time; what the provider tells comes after it, as it happened.
-    for event in story.client.list_events(start()).await.expect("events") {
+    for event in story.client.list_events(start(), story.now()).await.expect("events") {
         told.extend(fact(&event.event_type, &event.body).map(|fact| (event.event_id, fact)));
     }
     deliver(story, case, is_shuffled, told).await;
@@ -228,15 +228,15 @@ async fn step(story: &Story<'_>, case: &Case, chance: &dyn Entropy, other: &Work
 }
 
 async fn end(story: &Story<'_>, phones: &[String]) -> End {
-    let store = &story.bench.store;
-    let keys = store.phone_keys(&story.key("booking")).await.expect("keys");
+    let kept = &story.bench.store;
+    let keys = kept.phone_keys(&story.key("booking")).await.expect("keys");
     let keys: BTreeMap<String, KeyStatus> = keys.into_iter().map(|key| (key.device_id, key.status)).collect();
     let mut known = Vec::new();
     for device_id in phones {
-        let phone = store.phone(device_id).await.expect("a read");
+        let phone = kept.phone(device_id).await.expect("a read");
         known.push((phone.map(|phone| phone.is_active), keys.get(device_id).copied()));
     }
-    let counts = store.inbox_counts().await.expect("counts");
+    let counts = kept.inbox_counts().await.expect("counts");
     let (ours, mut theirs) = (story.ours().await, story.theirs().await);
     // What the hotel's own people made in the course of the case is none of ours.
     let own = story.issuance("booking").await.acs_credential_id;
@@ -246,7 +246,7 @@ async fn end(story: &Story<'_>, phones: &[String]) -> End {
         phones: known,
         parents_ever: story.parents_ever().await,
         waiting: counts.waiting + counts.retrying + counts.in_flight,
-        parked: store.parked(0, 10).await.expect("parked").len(),
+        parked: kept.parked(0, 10).await.expect("parked").len(),
         difference: (ours != theirs).then(|| format!("{theirs:?}, and ours {ours:?}")),
     }
 }

@@ -1,7 +1,9 @@
 //! The sweep's stories: what comes right though nobody tells of it.
 
 mod looks;
+mod missed;
 mod overdue;
+mod prune;
 
 use jiff::SignedDuration;
 use keyferry::sweep::{Due, Settings};
