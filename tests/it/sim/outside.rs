@@ -26,9 +26,13 @@ impl Schedule<'_> {
         }
     }
 
-    /// Puts a message on its way: soon, late, twice.
+    /// Puts a message on its way: soon, late, twice, or not at all.
     pub(super) fn send(&mut self, source: &'static str, event: &Value) {
         let now = self.stage.now();
+        if below(&self.chance, 100) < self.unsent {
+            self.note(&format!("nobody is told of {}", event["event_type"]));
+            return;
+        }
         for _ in 0..=usize::from(below(&self.chance, 5) == 0) {
             let late = if below(&self.chance, 4) == 0 { 20_000 } else { 300 };
             let late = SignedDuration::from_millis(i64::try_from(below(&self.chance, late)).expect("small"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::SignedDuration;
-use keyferry::clock::{Entropy as _, SeededEntropy};
+use keyferry::clock::{Entropy as _, SeededEntropy, add};
 
 use super::bus::Bus;
 use super::desk::text;
@@ -17,6 +17,12 @@ use crate::support::db::start;
 
 /// How many things happen before the faults stop.
 const ACTS: u32 = 100;
+
+/// Who works when the faults have stopped: one is enough.
+const FIRST_WORKER: usize = 1;
+
+/// For how long looks are had then, where not everything was told: an issued key is looked at every six hours.
+const LOOKS_FOR: SignedDuration = SignedDuration::from_hours(7);
 
 /// The provider's events that somebody asked to be told of: those that the README names.
 const TOLD: [&str; 6] = [
@@ -58,6 +64,8 @@ pub(super) struct Schedule<'a> {
     /// Of a hundred calls, how many meet a fault; 0 when the faults have stopped.
     pub(super) faults: u64,
     pub(super) are_clocks_set: bool,
+    /// Of a hundred webhooks, how many are never sent.
+    pub(super) unsent: usize,
     pub(super) staff: Vec<Place>,
     pub(super) bus: Bus,
     pub(super) post: Post,
@@ -85,6 +93,7 @@ impl<'a> Schedule<'a> {
             is_brokered: chance.next_u64().is_multiple_of(2),
             faults: [0, 5, 20][below(&chance, 3)],
             are_clocks_set: below(&chance, 3) == 0,
+            unsent: [0, 0, 20][below(&chance, 3)],
             chance,
             staff: STAFF.map(|(role, name)| Place::free(role, name)).into(),
             bus: Bus::default(),
@@ -125,6 +134,7 @@ impl<'a> Schedule<'a> {
         for (place, at) in self.staff.iter().enumerate() {
             match (at.role, &at.actor) {
                 (_, Some(_)) => acts.extend([(10, Act::Open(place)), (1, Act::Kill(place))]),
+                (Role::Sweep, None) => acts.push((1, Act::Start(place))),
                 (Role::Worker, None) => acts.push((5, Act::Start(place))),
                 (Role::Receiver, None) if self.post.next_at().is_some_and(|due| due <= now) => {
                     acts.push((8, Act::Start(place)));
@@ -216,6 +226,7 @@ impl<'a> Schedule<'a> {
         self.are_clocks_set = false;
         self.note("the faults stop");
         let mut quiet = 0;
+        let looks_until = add(self.stage.times.ours(), LOOKS_FOR);
         for _ in 0..3_000 {
             if self.work_once().await? {
                 quiet = 0;
@@ -225,12 +236,19 @@ impl<'a> Schedule<'a> {
             let counts = self.stage.store.inbox_counts().await.map_err(|error| error.to_string())?;
             let due = self.stage.store.next_due().await.map_err(|error| error.to_string())?;
             let due = due.map(|due| due.duration_since(self.stage.times.ours()));
+            let look = self.stage.store.next_look().await.map_err(|error| error.to_string())?;
+            let look = look.filter(|at| self.unsent > 0 && *at < looks_until);
             let mail = self.post.next_at().map(|due| due.duration_since(now));
             let wait = due.into_iter().chain(mail).filter(SignedDuration::is_positive).min();
             match wait {
                 Some(wait) => self.pass(wait),
                 None if counts.in_flight > 0 => self.pass(SignedDuration::from_secs(15)),
-                None if quiet == 2 => return self.judge.look_back(self.stage).await,
+                None if quiet >= 2
+                    && let Some(at) = look =>
+                {
+                    self.pass(at.duration_since(self.stage.times.ours()).max(SignedDuration::from_secs(1)));
+                }
+                None if quiet >= 2 => return self.judge.look_back(self.stage).await,
                 None => {
                     quiet += 1;
                     self.pass(SignedDuration::from_secs(10));
@@ -248,7 +266,8 @@ impl<'a> Schedule<'a> {
             let lines = self.judge.head;
             let is_idle = self.staff[place].actor.is_none();
             let has_work = match self.staff[place].role {
-                Role::Worker => place == 0,
+                Role::Sweep => true,
+                Role::Worker => place == FIRST_WORKER,
                 Role::Receiver => self.post.next_at().is_some_and(|due| due <= self.stage.now()),
                 Role::Intake => self.bus.has_ready(),
             };

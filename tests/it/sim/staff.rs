@@ -8,6 +8,7 @@ use keyferry::clock::{Entropy as _, SeededEntropy};
 use keyferry::provider::ProviderError;
 use keyferry::queue::{Inbox, Publisher, direct};
 use keyferry::receiver::{Limits, Receiver, router};
+use keyferry::sweep::{self, Due};
 use keyferry::worker::{Settings, Worker};
 use tower::ServiceExt as _;
 
@@ -27,10 +28,12 @@ pub(super) enum Role {
     Worker,
     Receiver,
     Intake,
+    Sweep,
 }
 
 /// Who may be at work at the same time.
-pub(super) const STAFF: [(Role, &str); 7] = [
+pub(super) const STAFF: [(Role, &str); 8] = [
+    (Role::Sweep, "the sweep"),
     (Role::Worker, "worker 1"),
     (Role::Worker, "worker 2"),
     (Role::Worker, "worker 3"),
@@ -82,6 +85,10 @@ impl Schedule<'_> {
                 let actor = self.receiver(process, &message);
                 self.staff[place].message = Some(message);
                 Some(actor)
+            }
+            Role::Sweep => {
+                let due = Due::new(self.stage.store.clone(), &sweep::Settings::default());
+                Some(Actor::new(process, async move { Done::Worked(due.step().await.expect("the store works")) }))
             }
             Role::Intake => {
                 self.note(&format!("{name} takes in"));

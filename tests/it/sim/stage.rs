@@ -102,8 +102,9 @@ impl Stage {
     /// Whether somebody else has taken up the event since.
     pub(super) async fn is_taken_over(&mut self, (seq, attempt): Claim) -> bool {
         let attempts = sqlx::query("SELECT attempts FROM inbox WHERE seq = $1").bind(seq);
-        let row = attempts.fetch_one(&mut self.db).await.expect("a read");
-        row.get::<i64, _>(0) > attempt
+        let row = attempts.fetch_optional(&mut self.db).await.expect("a read");
+        // A look of the sweep's is gone once somebody has had it.
+        row.is_none_or(|row| row.get::<i64, _>(0) > attempt)
     }
 
     /// The number of the ledger's last line.
