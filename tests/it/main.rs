@@ -3,12 +3,14 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says by panicking what is wrong")]
 
 mod compose;
+mod faults;
 mod main_job;
 mod ops;
 mod provider;
 mod queue;
 mod receiver;
 mod sandbox;
+mod soak;
 mod store;
 mod support;
 mod tidy;
