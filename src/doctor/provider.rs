@@ -137,9 +137,9 @@ async fn compare_events(
         return;
     }
     let since = crate::clock::add(now, -COMPARED);
-    let Ok(listed) = client.list_events(since).await else { return };
     let until = crate::clock::add(now, -ON_THEIR_WAY);
-    let due = listed.into_iter().rev().filter(|event| event.occurred_at <= until);
+    let Ok(listed) = client.list_events(since, until).await else { return };
+    let due = listed.into_iter().rev();
     let ids: Vec<String> =
         due.filter(|it| ACTED_ON.contains(&it.event_type.as_str())).map(|it| it.event_id).take(COMPARED_MAX).collect();
     if ids.is_empty() {

@@ -4,6 +4,7 @@
 
 mod compose;
 mod doctor;
+mod faults;
 mod main_job;
 mod ops;
 mod provider;
@@ -11,6 +12,7 @@ mod queue;
 mod receiver;
 mod sandbox;
 mod sim;
+mod soak;
 mod store;
 mod support;
 mod tidy;

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::town::{Shape, Town, issued_keys};
+use crate::support::ground::Shape;
+use crate::support::town::{Town, issued_keys};
 use crate::support::wait;
 
 #[tokio::test]

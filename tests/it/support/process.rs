@@ -61,12 +61,24 @@ impl Process {
         self.child.wait().expect("reaped");
     }
 
+    /// `STOP`, `CONT`, `TERM`, …
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, &self.pid());
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for an end of its own.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        wait::until("a process's end", async || self.child.try_wait().expect("asked")).await
+    }
+
     /// SIGTERM, and the wait for the end.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success());
-        wait::until("the end after SIGTERM", async || self.child.try_wait().expect("asked")).await
+        self.signal("TERM");
+        self.ends().await
     }
 }
 
@@ -79,6 +91,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process, or with a minus before its number to a process group.
+pub(crate) fn signal(name: &str, to: &str) {
+    let sent = Command::new("kill").args(["-s", name, "--", to]).status().expect("kill runs");
+    assert!(sent.success(), "kill -s {name} -- {to}");
 }
 
 fn listen(stream: impl Read + Send + 'static, said: Arc<Mutex<Vec<String>>>) {
