@@ -40,7 +40,7 @@ impl SeamClient {
             .outcome
             .and_then(|body| wire::page::<Webhook>(&body).map_err(Failure::Unreadable))
             .map(|page| page.items)
-            .map_err(|failure| judge(WEBHOOKS_LIST, failure, now));
+            .map_err(|failure| judge(WEBHOOKS_LIST, failure, now, self.retry_after_max));
         Inspection { status: attempt.status, clock: date.map(|date| (date, now)), webhooks }
     }
 }
