@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::support::in_both_shapes;
 use crate::support::process::keyferry;
 use crate::support::town::{Town, issued_keys};
+use crate::support::wait;
 
 in_both_shapes!(a_healthy_set_up_is_well);
 
@@ -106,8 +107,13 @@ async fn a_healthy_set_up_is_well(town: Town) {
     town.put_plan("booking-1", &stay).await;
     town.sign_in(&stay).await;
     town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
-    let before = town.ops("/v1/status").await["ledger_head"].clone();
-
+    // Its webhooks may still be on their way.
+    let before = wait::until("an empty inbox", async || {
+        let status = town.ops("/v1/status").await;
+        let is_empty = ["waiting", "retrying", "in_flight"].iter().all(|state| status["inbox"][*state] == 0);
+        is_empty.then(|| status["ledger_head"].clone())
+    })
+    .await;
     let diagnosis = town.diagnosis("run").await;
     assert!(diagnosis.findings.iter().all(|it| it.verdict == "ok" && it.advice.is_none()), "{diagnosis:#?}");
     assert_eq!(diagnosis.code, 0);
