@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
@@ -22,9 +23,11 @@ pub enum LogFormat {
 
 /// Sends this process's log lines to standard error.
 ///
-/// `filter` is in `RUST_LOG`'s language, e.g. `info,keyferry::worker=debug`.
+/// `filter` is in `RUST_LOG`'s language, e.g. `info,keyferry::worker=debug`. What it says of everybody is said of our own
+/// code: the libraries speak at info at most unless they are named (`hyper=trace`), because below it some of them log
+/// what passes through them, headers and bodies included.
 pub fn log(filter: &str, format: LogFormat) -> Result<(), TryInitError> {
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    let filter = EnvFilter::builder().parse_lossy(with_quiet_libraries(filter));
     // lapin logs a returned message whole, body included.
     let filter = match "lapin::returned_messages=off".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -38,6 +41,15 @@ pub fn log(filter: &str, format: LogFormat) -> Result<(), TryInitError> {
     }
 }
 
+/// A level for all becomes one for us, and at most info for the others.
+fn with_quiet_libraries(filter: &str) -> String {
+    let directives = filter.split(',').map(|directive| match directive.trim().parse::<LevelFilter>() {
+        Ok(level) => format!("{},keyferry={level}", level.min(LevelFilter::INFO)),
+        Err(_) => directive.to_owned(),
+    });
+    directives.collect::<Vec<_>>().join(",")
+}
+
 /// Collects this process's metrics; `/metrics` renders the handle.
 pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     /// From a fast commit to a provider's deadline.
@@ -45,4 +57,23 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_quiet_libraries;
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_named() {
+        for (asked, meant) in [
+            ("trace", "info,keyferry=trace"),
+            ("debug,hyper=trace", "info,keyferry=debug,hyper=trace"),
+            ("warn", "warn,keyferry=warn"),
+            ("off", "off,keyferry=off"),
+            ("info,keyferry::worker=debug", "info,keyferry=info,keyferry::worker=debug"),
+            ("keyferry=trace", "keyferry=trace"),
+        ] {
+            assert_eq!(with_quiet_libraries(asked), meant);
+        }
+    }
 }

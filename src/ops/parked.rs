@@ -58,6 +58,9 @@ fn answer(item: &ParkedItem, settled: Settled, state: &str) -> Answer<Json<wire:
         Settled::Done => Ok(Json(wire::Settled { id: item.id, state: state.to_owned() })),
         // Somebody else was faster.
         Settled::NotParked => Err(not_parked(item.id.to_string())),
+        Settled::IdTaken => Err(Refusal::StillUnreadable(
+            "its event's id is taken by another body: only discarding it is left".to_owned(),
+        )),
     }
 }
 

@@ -31,6 +31,17 @@ pub struct Envelope {
     pub content: Content,
 }
 
+impl Envelope {
+    /// Itself and its event, if it holds one.
+    #[must_use]
+    pub fn event(&self) -> Option<(&Self, &Event)> {
+        match &self.content {
+            Content::Event(event) => Some((self, event)),
+            Content::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// What an envelope holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::sql::{AdvisoryLock, Tx, Value, parts};
-use super::{Claimed, Store, StoreError, append, parked};
+use super::{Claimed, Store, StoreError, append, copies, parked};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
 
@@ -95,15 +95,16 @@ const CLAIM: &str = "
 pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     let mut events: Vec<(&Envelope, &Event)> = Vec::new();
+    let mut copies = Vec::new();
     let mut seen = HashSet::new();
     for envelope in batch {
         match &envelope.content {
             Content::Event(event) if seen.insert((event.event_id.as_str(), event.source.as_str())) => {
                 events.push((envelope, event));
             }
-            Content::Event(_) => {}
+            Content::Event(event) => copies.push((envelope, event)),
             Content::Unreadable { source, why, headers } => {
-                entries.extend(parked::insert_unreadable(tx, envelope, source, why, headers).await?);
+                entries.extend(parked::insert_body(tx, envelope, source, why, headers).await?);
             }
         }
     }
@@ -118,6 +119,7 @@ pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> R
             }
         }
     }
+    entries.extend(copies::park_contradictions(tx, &copies).await?);
     Ok(entries)
 }
 

@@ -5,6 +5,7 @@
 //! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), the sweep
 //! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
+mod copies;
 mod due;
 mod inbox;
 mod inspect;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::sql::{Row, Tx, Value};
-use super::{Claimed, Store, StoreError, append};
+use super::{Claimed, Store, StoreError, append, copies};
 use crate::domain::{Entry, Kind};
-use crate::queue::{Content, Envelope};
+use crate::queue::Envelope;
 
 /// One thing put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Settled {
     Done,
     /// It is not, or no longer, parked.
     NotParked,
+    /// Its event's id is taken by another body; nothing was changed.
+    IdTaken,
 }
 
 const PARKED: &str = "
@@ -108,6 +110,10 @@ impl Store {
             )
             .await?;
         }
+        let events: Vec<_> = arrivals.iter().filter_map(Envelope::event).collect();
+        if !copies::contradictions(&mut tx, &events).await?.is_empty() {
+            return Ok(Settled::IdTaken);
+        }
         let mut entries = vec![entry];
         entries.extend(super::inbox::insert(&mut tx, now, &arrivals).await?);
         append(&mut tx, now, entries).await?;
@@ -116,14 +122,14 @@ impl Store {
     }
 }
 
-pub(super) async fn insert_unreadable(
+/// Puts the body of `envelope` aside, once for each delivery.
+pub(super) async fn insert_body(
     tx: &mut Tx,
     envelope: &Envelope,
     source: &str,
     why: &str,
     headers: &BTreeMap<String, String>,
 ) -> Result<Option<Entry>, StoreError> {
-    debug_assert!(matches!(envelope.content, Content::Unreadable { .. }));
     let headers = serde_json::to_string(headers).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let fresh = tx
         .execute(

@@ -5,6 +5,7 @@
 mod compose;
 mod doctor;
 mod faults;
+mod hostile;
 mod main_job;
 mod ops;
 mod provider;

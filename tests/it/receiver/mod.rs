@@ -8,7 +8,7 @@ mod connections;
 mod observed;
 mod proof;
 mod send;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

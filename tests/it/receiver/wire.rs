@@ -11,28 +11,28 @@ use tokio::time::timeout;
 use super::{APP_SECRET, DEADLINE, SECRET, secret, sent_at};
 
 /// A `phone.registered` as the customer's backend sends it.
-pub(super) const REGISTERED: &str = r#"{"event_id":"5b0f6f0e-0000-4000-8000-000000000001","event_type":"phone.registered","occurred_at":"2026-03-01T10:40:00.000Z","user_identity_id":"33333333-0000-4000-8000-333333333333","device_id":"88888888-0000-4000-8000-888888888888"}"#;
+pub(crate) const REGISTERED: &str = r#"{"event_id":"5b0f6f0e-0000-4000-8000-000000000001","event_type":"phone.registered","occurred_at":"2026-03-01T10:40:00.000Z","user_identity_id":"33333333-0000-4000-8000-333333333333","device_id":"88888888-0000-4000-8000-888888888888"}"#;
 
 /// A request under construction: a good one, to be spoilt.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
-    pub(super) line: String,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Post {
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Post {
     /// What source `seam` delivers.
-    pub(super) fn seam(body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn seam(body: impl Into<Vec<u8>>) -> Self {
         Self::signed("seam", Kind::Seam, SECRET, body.into())
     }
 
     /// What source `app` delivers.
-    pub(super) fn app(body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn app(body: impl Into<Vec<u8>>) -> Self {
         Self::signed("app", Kind::Standard, APP_SECRET, body.into())
     }
 
-    pub(super) fn signed(source: &str, kind: Kind, with: &str, body: Vec<u8>) -> Self {
+    pub(crate) fn signed(source: &str, kind: Kind, with: &str, body: Vec<u8>) -> Self {
         let (id, family) = ("msg_2b3NkjBGxTG5pVQa4Fv1xvz6z0e", kind.family());
         let signature = sign(&secret(with), id, sent_at(), &body);
         Self { line: format!("POST /webhooks/{source} HTTP/1.1"), headers: Vec::new(), body }
@@ -43,41 +43,41 @@ impl Post {
             .with(family.signature().as_str(), signature)
     }
 
-    pub(super) fn line(mut self, line: &str) -> Self {
+    pub(crate) fn line(mut self, line: &str) -> Self {
         line.clone_into(&mut self.line);
         self
     }
 
     /// One more header line.
-    pub(super) fn with(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(present, _)| present != name);
         self
     }
 
     /// Another value of a header.
-    pub(super) fn set(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn set(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.without(name).with(name, value)
     }
 
     /// Other bytes under the same signature.
-    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// Head and body, with a length unless one is given.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head();
         bytes.extend_from_slice(&self.body);
         bytes
     }
 
-    pub(super) fn head(&self) -> Vec<u8> {
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut bytes = format!("{}\r\n", self.line).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
@@ -91,7 +91,7 @@ impl Post {
     }
 
     /// The body in chunks of a thousand bytes.
-    pub(super) fn chunked(self) -> Vec<u8> {
+    pub(crate) fn chunked(self) -> Vec<u8> {
         let post = self.with("Transfer-Encoding", "chunked");
         let mut bytes = post.head();
         for chunk in post.body.chunks(1000) {
@@ -103,48 +103,48 @@ impl Post {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// A connection that can be left half-way.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Wire {
-    pub(super) async fn to(at: SocketAddr) -> Self {
+    pub(crate) async fn to(at: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(at).await.expect("it listens"), unread: Vec::new() }
     }
 
     /// Writes what the other side is willing to take.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> &mut Self {
         // A server may have answered and hung up before the last byte: that is for the answer to show.
         let _ = timeout(DEADLINE, self.stream.write_all(bytes)).await.expect("it takes bytes or hangs up");
         self
     }
 
-    pub(super) async fn finish_writing(&mut self) -> &mut Self {
+    pub(crate) async fn finish_writing(&mut self) -> &mut Self {
         self.stream.shutdown().await.expect("the connection is open");
         self
     }
 
     /// The next answer; `None` when the connection ends without one.
-    pub(super) async fn answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
         timeout(DEADLINE, self.next_answer()).await.expect("it answers or hangs up")
     }
 
     /// Whether the connection ends now, with nothing more said.
-    pub(super) async fn ends(&mut self) -> bool {
+    pub(crate) async fn ends(&mut self) -> bool {
         self.answer().await.is_none() && self.unread.is_empty()
     }
 
@@ -178,6 +178,6 @@ impl Wire {
 }
 
 /// One request on a connection of its own.
-pub(super) async fn exchange(at: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+pub(crate) async fn exchange(at: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     Wire::to(at).await.send(bytes).await.answer().await
 }
