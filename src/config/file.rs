@@ -18,8 +18,13 @@ pub struct Receiver {
     pub body_timeout_seconds: u64,
     /// A request's head that takes longer ends the connection.
     pub head_timeout_seconds: u64,
-    /// Connections served at once; more wait.
+    /// Connections served at once. One more takes the place of the one that has waited longest without a request; where
+    /// all are at work it is answered 503.
     pub connections_max: usize,
+    /// The same for the connections of one address, and for the requests under way of one client behind a proxy.
+    pub connections_per_address_max: usize,
+    /// Addresses or blocks (`10.0.0.0/8`) of the proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// How long open requests may go on after SIGTERM.
     pub drain_seconds: u64,
 }
@@ -32,6 +37,8 @@ impl Default for Receiver {
             body_timeout_seconds: 15,
             head_timeout_seconds: 10,
             connections_max: 1024,
+            connections_per_address_max: 512,
+            trusted_proxies: Vec::new(),
             drain_seconds: 10,
         }
     }
@@ -172,6 +179,35 @@ impl Default for Worker {
     }
 }
 
+/// When issuances are looked at again, whatever webhooks come.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// The wait for the first look at what has changed and should change again; it doubles with each look in vain.
+    pub look_first_seconds: u64,
+    /// The longest wait between two such looks.
+    pub look_most_seconds: u64,
+    /// The wait between two looks at what nothing is expected of: an issued key, a plan whose stay is more than a day off.
+    pub refresh_seconds: u64,
+    /// How long a phone may wait for its key before the plan is overdue. It counts from when both were known, and not
+    /// from earlier than a day before the stay.
+    pub overdue_seconds: u64,
+    /// Looks that wait in the inbox at once: webhooks stand in the same line.
+    pub looks_waiting_max: u32,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            look_first_seconds: 30,
+            look_most_seconds: 1800,
+            refresh_seconds: 21_600,
+            overdue_seconds: 600,
+            looks_waiting_max: 32,
+        }
+    }
+}
+
 /// A sender of webhooks: `POST /webhooks/{name}`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +246,7 @@ pub struct File {
     pub queue: Queue,
     pub provider: Provider,
     pub worker: Worker,
+    pub sweep: Sweep,
     pub sources: Vec<Source>,
 }
 

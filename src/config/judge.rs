@@ -3,6 +3,7 @@
 mod provider;
 mod queue;
 mod sources;
+mod sweep;
 mod worker;
 
 use std::fmt;
@@ -43,9 +44,12 @@ impl Judge {
             self.say("ops.listen", "beyond loopback the ops API needs a token: set KEYFERRY_OPS_TOKEN");
         }
         self.receiver(&file.receiver);
+        let trusted_proxies = self.proxies(&file.receiver.trusted_proxies);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
-        let worker = self.worker(role, &file.worker, &file.provider);
+        let mut worker = self.worker(role, &file.worker, &file.provider);
+        worker.rhythm = self.rhythm(&file.sweep);
+        let sweep = self.sweep(&file.sweep);
         let kinds = sources::kinds(&file.sources);
         let sources = self.sources(role, file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
@@ -59,6 +63,8 @@ impl Judge {
             },
             http: http::Limits {
                 connections: file.receiver.connections_max,
+                connections_per_address: file.receiver.connections_per_address_max,
+                trusted_proxies,
                 head_timeout: Duration::from_secs(file.receiver.head_timeout_seconds),
                 drain: Duration::from_secs(file.receiver.drain_seconds),
                 ..http::Limits::default()
@@ -77,6 +83,7 @@ impl Judge {
             },
             provider,
             worker,
+            sweep,
         }
     }
 
@@ -95,6 +102,19 @@ impl Judge {
         }
     }
 
+    fn proxies(&mut self, listed: &[String]) -> Vec<http::Cidr> {
+        let mut proxies = Vec::new();
+        for text in listed {
+            match text.parse() {
+                Ok(proxy) => proxies.push(proxy),
+                Err(http::CidrError) => {
+                    self.say("receiver.trusted_proxies", format_args!("{text:?}: {}", http::CidrError));
+                }
+            }
+        }
+        proxies
+    }
+
     fn store_url(&mut self, url: &SecretString) {
         let url = url.expose_secret();
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
@@ -107,6 +127,7 @@ impl Judge {
         self.at_least("receiver.body_timeout_seconds", file.body_timeout_seconds, 1);
         self.at_least("receiver.head_timeout_seconds", file.head_timeout_seconds, 1);
         self.at_least("receiver.connections_max", file.connections_max, 1);
+        self.at_least("receiver.connections_per_address_max", file.connections_per_address_max, 1);
     }
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::queue::{direct, rabbitmq};
 use crate::receiver::verify::Secret;
-use crate::{http, provider, receiver, worker};
+use crate::{http, provider, receiver, sweep, worker};
 use judge::Judge;
 use layers::Layers;
 
@@ -102,6 +102,7 @@ pub struct Config {
     pub direct: direct::Settings,
     pub provider: Option<provider::Settings>,
     pub worker: worker::Settings,
+    pub sweep: sweep::Settings,
 }
 
 /// Lays the layers, reads them, and judges the result for `role`.

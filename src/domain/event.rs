@@ -57,6 +57,8 @@ pub enum Fact {
     PlanPut { plan_key: String, user_identity_id: String },
     /// An operator or the customer cancelled a plan.
     PlanDeleted { plan_key: String, user_identity_id: String },
+    /// It is time to look at a plan's issuance again, whatever events came or stayed away. Only the sweep says so.
+    IssuanceDue { plan_key: String, user_identity_id: String },
     /// Recorded, and nothing to do with us.
     Other,
 }
@@ -71,7 +73,8 @@ impl Fact {
         match self {
             Self::PhoneRegistered { person: Person::UserIdentityId(id), .. }
             | Self::PlanPut { user_identity_id: id, .. }
-            | Self::PlanDeleted { user_identity_id: id, .. } => Some(format!("user_identity:{id}")),
+            | Self::PlanDeleted { user_identity_id: id, .. }
+            | Self::IssuanceDue { user_identity_id: id, .. } => Some(format!("user_identity:{id}")),
             Self::PhoneRegistered { person: Person::UserIdentityKey(key), .. } => {
                 Some(format!("user_identity_key:{key}"))
             }
@@ -84,5 +87,12 @@ impl Fact {
             }
             Self::Other => None,
         }
+    }
+
+    /// Whether it only asks for a look. A look that finds nothing new is no news: it leaves no trace, neither in the
+    /// ledger nor in the inbox, and one that fails is not parked, because the next one is due anyway.
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        matches!(self, Self::IssuanceDue { .. })
     }
 }

@@ -10,6 +10,7 @@ mod provider;
 mod queue;
 mod receiver;
 mod sandbox;
+mod sim;
 mod soak;
 mod store;
 mod support;
