@@ -60,7 +60,8 @@ impl Ground {
     }
 
     /// One line more in its configuration, or another value in one that is there. `value` is as TOML writes it.
-    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "values are numbers and literals at the place of the call")]
+    pub(crate) fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.settings.insert(key.to_owned(), value.to_string());
         self
     }
@@ -71,6 +72,7 @@ impl Ground {
 
     /// The configuration file.
     pub(super) fn file(&self) -> String {
-        self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+        let lines: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        lines.join("\n")
     }
 }
