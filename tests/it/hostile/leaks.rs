@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{APP_KEY, Fort, Letter, SEAM_KEY, json as bodies, signature};
-use crate::support::town::Shape;
+use crate::support::ground::Shape;
 
 #[tokio::test]
 async fn no_secret_and_no_person_is_in_a_log_a_metric_or_an_answer() {

@@ -1,7 +1,7 @@
 //! What holds connections, and what comes behind an error on the same one.
 
 use super::{CLOSED, Fort, Letter};
-use crate::support::town::Shape;
+use crate::support::ground::Shape;
 
 const SILENT: usize = 1500;
 

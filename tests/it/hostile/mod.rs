@@ -21,7 +21,8 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::receiver::wire::{Post, Wire};
-use crate::support::town::{Shape, Town};
+use crate::support::ground::{Ground, Shape};
+use crate::support::town::Town;
 use crate::support::wait;
 
 /// In place of a status: the connection ended without one.
@@ -161,7 +162,7 @@ impl Fort {
     }
 
     async fn with(shape: Shape, variables: &[(&str, &str)]) -> Self {
-        let mut town = Town::with_sandbox(shape).await;
+        let mut town = Town::founded(Ground::of(shape).await).await;
         town.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         town.environment.insert("SEAM_WEBHOOK_SECRET".to_owned(), format!("whsec_{SEAM_KEY}"));
         match shape {

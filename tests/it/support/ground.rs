@@ -60,7 +60,6 @@ impl Ground {
     }
 
     /// One line more in its configuration, or another value in one that is there. `value` is as TOML writes it.
-    #[expect(clippy::needless_pass_by_value, reason = "values are numbers and literals at the place of the call")]
     pub(crate) fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.settings.insert(key.to_owned(), value.to_string());
         self
