@@ -77,7 +77,11 @@ pub(super) struct OfPlanParams {
 
 fn page(lines: Vec<LedgerLine>, after: i64, first: i64) -> Json<wire::Ledger> {
     let next = lines.last().map_or(after, |line| line.seq);
-    Json(wire::Ledger { ledger: lines.into_iter().map(wire::LedgerLine::from).collect(), next, first })
+    Json(wire::Ledger {
+        ledger: lines.into_iter().map(wire::LedgerLine::from).collect(),
+        next,
+        first: Some(first).filter(|first| *first > 1),
+    })
 }
 
 #[derive(Deserialize)]

@@ -60,8 +60,9 @@ page!(ParkedItems, parked, ParkedItem, Option<String>);
 pub struct Ledger {
     pub ledger: Vec<LedgerLine>,
     pub next: i64,
-    /// The first line that is still there. What was before it was too old, and is gone.
-    pub first: i64,
+    /// The first line that is still there: what was before it was too old, and is gone. Left out while nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

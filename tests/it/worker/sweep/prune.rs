@@ -35,7 +35,7 @@ async fn plans_that_are_over_go_and_one_that_the_provider_revoked_stays(bench: B
     assert_eq!(stands("cancelled").await, Some(Status::Revoked));
     assert_eq!(stands("revoked").await, Some(Status::Revoked));
 
-    story.pass(SignedDuration::from_hours(24 * 364));
+    story.pass(SignedDuration::from_hours(24 * 363));
     let prune = Prune::new(bench.store.clone(), &Settings { prune_batch: 100, ..Settings::default() });
     prune.step().await.expect("pruned");
     assert!(stands("ended").await.is_some(), "not old enough");
