@@ -24,6 +24,7 @@ use crate::ops::{self, Check, Health};
 use crate::provider::{Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, Publisher, direct};
+use crate::receiver::parse::Shape;
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::worker::Worker;
@@ -211,12 +212,12 @@ impl Parts {
             Worker::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), entropy, config.worker.clone());
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
-        let kinds = config.kinds.clone();
+        let shapes = config.shapes.clone();
         Ok(ops::Api {
             store,
             provider,
             clock,
-            reread: Arc::new(move |item| read_again(&kinds, item)),
+            reread: Arc::new(move |item| read_again(&shapes, item)),
             shutdown: self.late.end.clone(),
         })
     }
@@ -242,9 +243,9 @@ impl Parts {
     }
 }
 
-fn read_again(kinds: &BTreeMap<String, receiver::Kind>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
-    let kind = kinds.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
+fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
+    let shape = shapes.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
     let body = Bytes::from(item.body.clone());
-    let read = receiver::reread(*kind, &item.source, &item.delivery_id, item.received_at, body);
-    read.map(|envelope| vec![envelope]).map_err(|error| error.to_string())
+    let read = receiver::reread(shape, &item.source, &item.delivery_id, item.received_at, &item.headers, body);
+    read.map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 //! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), people release and
 //! discard; the rest reads.
 
+mod aliases;
 mod inbox;
 mod migrate;
 mod parked;
@@ -101,6 +102,8 @@ pub struct Change {
     /// When the provider was asked for `phones`: one that was written since is not overwritten by older news.
     pub phones_seen_at: Option<Timestamp>,
     pub phone_keys: Vec<PhoneKey>,
+    /// Subjects whose ignored events are due again, since what they wanted has come.
+    pub again: Vec<String>,
     pub ledger: Vec<Entry>,
     /// Ends the handling, and the lease with it.
     pub outcome: Option<Outcome>,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::sql::{Tx, Value};
-use super::{Change, Claimed, RecordError, Store, StoreError, append, parked};
+use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, parked};
 use crate::domain::{Entry, Issuance, Kind, Outcome, Phone, PhoneKey};
 
 impl Store {
@@ -19,7 +19,8 @@ impl Store {
         for key in &change.phone_keys {
             write_phone_key(&mut tx, now, key).await?;
         }
-        let mut entries = change.ledger;
+        let mut entries = aliases::handle_again(&mut tx, now, &change.again).await?;
+        entries.extend(change.ledger);
         if let Some(outcome) = &change.outcome {
             entries.push(end(&mut tx, now, claimed, outcome).await?);
         }

@@ -8,7 +8,7 @@ use super::Judge;
 use crate::config::{Role, file};
 use crate::queue::rabbitmq;
 
-impl Judge {
+impl Judge<'_> {
     /// `None`: no broker.
     pub(super) fn queue(&mut self, role: Role, file: &file::Queue) -> Option<rabbitmq::Settings> {
         self.at_least("queue.publish_deadline_seconds", file.publish_deadline_seconds, 1);

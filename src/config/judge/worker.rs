@@ -7,7 +7,7 @@ use crate::config::{Role, file};
 use crate::domain::Backoff;
 use crate::worker;
 
-impl Judge {
+impl Judge<'_> {
     pub(super) fn worker(&mut self, role: Role, file: &file::Worker, provider: &file::Provider) -> worker::Settings {
         self.at_least("worker.concurrency", file.concurrency, 1);
         self.at_least("worker.lease_seconds", file.lease_seconds, 3);

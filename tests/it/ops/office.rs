@@ -176,6 +176,7 @@ impl Office {
             delivery_id,
             received_at: self.bench.clock.now(),
             traceparent: None,
+            proof: None,
             body: Bytes::from_static(b"{\"a\": \xff}"),
             content,
         };
@@ -187,7 +188,7 @@ impl Office {
         let now = self.bench.clock.now();
         let until = clock::add(now, SignedDuration::from_secs(15));
         for claimed in self.bench.store.claim(now, until, 100).await.expect("claimed") {
-            let change = Change { outcome: Some(outcome.clone()), ..Change::default() };
+            let change = Change { again: vec![], outcome: Some(outcome.clone()), ..Change::default() };
             self.bench.store.record(&claimed, now, change).await.expect("recorded");
         }
     }
