@@ -10,7 +10,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::redirect;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::clock::{Clock, Entropy};
@@ -78,7 +78,7 @@ pub async fn run(
 /// `--secret` wins over the configured secrets. A source that is not configured here can still be sent as, in the way of
 /// Standard Webhooks: the receiver reads either family of headers from either kind, so it matters only for likeness.
 fn sender(args: &Args, source: Option<Source>) -> anyhow::Result<Source> {
-    let given = args.secret.as_ref().map(|secret| secret.expose_secret());
+    let given = args.secret.as_ref().map(ExposeSecret::expose_secret);
     match (given, source) {
         (Some(secret), Some(source)) => source.with_secret(secret).context("--secret"),
         (Some(secret), None) => {

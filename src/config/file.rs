@@ -82,6 +82,16 @@ pub struct Queue {
     /// `amqp://…` or `amqps://…`; left out, the inbox is fed directly. Environment: `KEYFERRY_AMQP_URL`.
     #[schemars(with = "Option<String>")]
     pub amqp_url: Option<SecretString>,
+    /// What receivers seal messages with, and workers ask for: at least 24 bytes, the same everywhere. Several are
+    /// separated by commas: the first seals, each is good; so add a new one at the end everywhere, then move it to the
+    /// front, then drop the old one. To begin with a key, give it to the receivers, and to the workers once the queue
+    /// has no unsealed messages any more. Environment: `KEYFERRY_QUEUE_KEY`.
+    #[schemars(with = "Option<String>")]
+    pub key: Option<SecretString>,
+    /// RabbitMQ's management API, `http://user:password@host:15672`, where `keyferry doctor` can see what AMQP does not
+    /// show: policies and bindings. Without user and password in it, those of `amqp_url` are used.
+    #[schemars(with = "Option<String>")]
+    pub management_url: Option<SecretString>,
     /// What the names of exchanges and queues begin with.
     pub prefix: String,
     /// A webhook that is not durable by then is answered 503.
@@ -92,17 +102,22 @@ pub struct Queue {
     pub prefetch: u16,
     /// Messages that intake commits at once.
     pub batch_max: usize,
+    /// A message with a larger body is none of ours and goes to the parked queue. At least `receiver.body_bytes_max`.
+    pub message_bytes_max: usize,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Self {
             amqp_url: None,
+            key: None,
+            management_url: None,
             prefix: "keyferry".to_owned(),
             publish_deadline_seconds: 5,
             in_flight_max: 4096,
             prefetch: 512,
             batch_max: 256,
+            message_bytes_max: 1024 * 1024,
         }
     }
 }

@@ -49,7 +49,7 @@ impl<'e> Judge<'e> {
         let worker = self.worker(role, &file.worker, &file.provider);
         let shapes = self.shapes(&file.sources);
         let sources = self.sources(role, &file.sources);
-        let rabbitmq = self.queue(role, &file.queue);
+        let rabbitmq = self.queue(role, &file.queue, &file.receiver);
         Config {
             listen,
             receiver: receiver::Limits {

@@ -10,12 +10,13 @@ use super::Problem;
 use super::file::{File, Source};
 
 /// Each variable, and the setting that it stands for.
-const VARIABLES: [(&str, &str, &str); 8] = [
+const VARIABLES: [(&str, &str, &str); 9] = [
     ("KEYFERRY_LISTEN", "receiver", "listen"),
     ("KEYFERRY_OPS_LISTEN", "ops", "listen"),
     ("KEYFERRY_OPS_TOKEN", "ops", "token"),
     ("KEYFERRY_STORE_URL", "store", "url"),
     ("KEYFERRY_AMQP_URL", "queue", "amqp_url"),
+    ("KEYFERRY_QUEUE_KEY", "queue", "key"),
     ("SEAM_API_KEY", "provider", "api_key"),
     ("SEAM_ENDPOINT", "provider", "endpoint"),
     ("SEAM_API_URL", "provider", "endpoint"),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::{Content, Envelope, Proof};
+use super::{Content, Envelope, Proof, seal};
 use crate::domain::{Event, Fact};
 
 /// What [`Content::Unreadable`] travels as.
@@ -27,6 +27,10 @@ const PREFIX_OTHER: &str = "cloudEvents:";
 const SPEC_VERSION: &str = "1.0";
 const SOURCE_PATH: &str = "/webhooks/";
 const PERSISTENT: u8 = 2;
+
+/// The longest id that is taken off the bus. Receivers let far shorter ones in; PostgreSQL has no room for much longer
+/// ones in an index, and one such message in a batch would hold up all of intake.
+const ID_BYTES_MAX: usize = 2048;
 
 /// One message, ready to be published.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +63,8 @@ pub enum DecodeError {
     NotTime { name: &'static str, source: jiff::Error },
     #[error("the attribute `{name}` is not the JSON that it should be")]
     NotJson { name: &'static str, source: serde_json::Error },
+    #[error("{what} is longer than {max} bytes")]
+    TooLong { what: &'static str, max: usize },
 }
 
 /// The message that carries `envelope`.
@@ -117,8 +123,12 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
     if required(headers, "specversion")? != SPEC_VERSION {
         return Err(DecodeError::Unexpected("specversion"));
     }
-    let id = required(headers, "id")?;
-    let event_type = required(headers, "type")?;
+    let bytes: usize = headers.inner().iter().map(|(name, value)| attribute_bytes(name.as_str(), value)).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        return Err(DecodeError::TooLong { what: "the attributes", max: HEADERS_BYTES_MAX });
+    }
+    let event_id = id(headers, "id")?;
+    let event_type = id(headers, "type")?;
     let source = required(headers, "source")?
         .strip_prefix(SOURCE_PATH)
         .filter(|name| is_source_name(name))
@@ -129,9 +139,12 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
             Ok(fact) if fact.subject().is_some_and(|subject| subject.contains('\0')) => {
                 return Err(DecodeError::NotText("keyferryfact"));
             }
+            Ok(fact) if fact.subject().is_some_and(|subject| subject.len() > ID_BYTES_MAX) => {
+                return Err(DecodeError::TooLong { what: "the subject of `keyferryfact`", max: ID_BYTES_MAX });
+            }
             Ok(fact) => Content::Event(Event {
                 source: source.to_owned(),
-                event_id: id.to_owned(),
+                event_id: event_id.to_owned(),
                 event_type: event_type.to_owned(),
                 occurred_at: time(headers, "time")?,
                 fact,
@@ -155,7 +168,7 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
         return Err(DecodeError::Missing("keyferryfact"));
     };
     Ok(Envelope {
-        delivery_id: required(headers, "keyferrydelivery")?.to_owned(),
+        delivery_id: id(headers, "keyferrydelivery")?.to_owned(),
         received_at: time(headers, "keyferryreceived")?,
         traceparent: text(headers, "traceparent")?.map(str::to_owned),
         proof: proof(headers)?,
@@ -180,7 +193,27 @@ impl Attributes {
     fn set(&mut self, name: &'static str, value: &str) {
         // Each entry also has a length byte for its name, a type byte and a four-byte length for its value.
         self.bytes += PREFIX.len() + name.len() + value.len() + 6;
-        self.table.insert(format!("{PREFIX}{name}").into(), AMQPValue::LongString(value.into()));
+        self.table.insert(header(name), AMQPValue::LongString(value.into()));
+    }
+}
+
+/// The header that an attribute is written to.
+pub(super) fn header(name: &str) -> ShortString {
+    format!("{PREFIX}{name}").into()
+}
+
+/// The attribute that a header holds, under either prefix.
+pub(super) fn attribute(header: &str) -> Option<&str> {
+    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(PREFIX_OTHER))
+}
+
+/// What [`Attributes::set`] counts. A seal comes on top of that, and so does what the broker adds.
+fn attribute_bytes(header: &str, value: &AMQPValue) -> usize {
+    match (attribute(header), value) {
+        (Some(name), AMQPValue::LongString(text)) if name != seal::ATTRIBUTE => {
+            header.len() + text.as_bytes().len() + 6
+        }
+        _ => 0,
     }
 }
 
@@ -212,6 +245,11 @@ fn text<'a>(headers: &'a FieldTable, name: &'static str) -> Result<Option<&'a st
 /// What CloudEvents calls a non-empty string.
 fn required<'a>(headers: &'a FieldTable, name: &'static str) -> Result<&'a str, DecodeError> {
     text(headers, name)?.filter(|value| !value.is_empty()).ok_or(DecodeError::Missing(name))
+}
+
+fn id<'a>(headers: &'a FieldTable, name: &'static str) -> Result<&'a str, DecodeError> {
+    let id = required(headers, name)?;
+    if id.len() > ID_BYTES_MAX { Err(DecodeError::TooLong { what: name, max: ID_BYTES_MAX }) } else { Ok(id) }
 }
 
 fn time(headers: &FieldTable, name: &'static str) -> Result<Timestamp, DecodeError> {
@@ -345,7 +383,8 @@ pub(crate) mod tests {
 
         #[test]
         fn what_is_encoded_is_what_the_schemas_say(envelope in envelope()) {
-            let message = encode(&envelope).expect("it fits");
+            let keys = seal::Keys::parse(&"a-key-of-24-bytes-or-more".into()).expect("a key");
+            let message = keys.seal(encode(&envelope).expect("it fits"));
             let attributes = attributes(&message);
             let errors: Vec<String> = schema(include_str!("../../schemas/queue/attributes.json"))
                 .iter_errors(&attributes).map(|error| error.to_string()).collect();

@@ -6,6 +6,7 @@
 pub mod direct;
 pub mod envelope;
 pub mod rabbitmq;
+pub mod seal;
 mod waiting;
 
 use std::collections::BTreeMap;

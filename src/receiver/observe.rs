@@ -120,25 +120,15 @@ impl Observer {
 }
 
 fn accept(source: &str, accepted: &Accepted, outcome: &str, duration_ms: f64) {
-    histogram!(ACCEPT_SECONDS).record(duration_ms / 1e3);
     let (events, unreadable) = (accepted.event_types.len(), accepted.unreadable.len());
     // Of a batch the first stands for the others: each has a line of its own in the ledger.
-    match accepted.unreadable.first() {
-        Some(why) => {
-            tracing::warn!(
-                source,
-                why,
-                unreadable,
-                events,
-                outcome,
-                duration_ms,
-                "a genuine webhook cannot be read: parked"
-            );
-        }
-        None => {
-            let event_type = accepted.event_types.first();
-            tracing::debug!(source, event_type, events, outcome, duration_ms, "a webhook was accepted");
-        }
+    if let Some(why) = accepted.unreadable.first() {
+        let message = "a genuine webhook cannot be read: parked";
+        tracing::warn!(source, why, unreadable, events, outcome, duration_ms, "{message}");
+    } else {
+        histogram!(ACCEPT_SECONDS).record(duration_ms / 1e3);
+        let event_type = accepted.event_types.first();
+        tracing::debug!(source, event_type, events, outcome, duration_ms, "a webhook was accepted");
     }
 }
 

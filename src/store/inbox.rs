@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::sql::{AdvisoryLock, Tx, Value, placeholders};
-use super::{Claimed, ROWS_PER_STATEMENT, Store, StoreError, append, parked};
+use super::sql::{AdvisoryLock, Tx, Value, parts};
+use super::{Claimed, Store, StoreError, append, parked};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
 
@@ -103,7 +103,7 @@ pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> R
     }
     // In the order of their keys, so that two intakes with the same events cannot wait for each other in a circle.
     events.sort_by_key(|(_, event)| (&event.event_id, &event.source));
-    for part in events.chunks(ROWS_PER_STATEMENT) {
+    for part in parts(&events) {
         let fresh = insert_events(tx, now, part).await?;
         for (_, event) in part.iter().filter(|(_, event)| fresh.contains(&key(event))) {
             entries.push(line(Kind::EventReceived, event));
@@ -150,7 +150,7 @@ async fn insert_events(
             is_other.then_some(now).into(),
         ]);
     }
-    let rows = placeholders(events.len(), COLUMNS);
+    let rows = tx.placeholders(events.len(), COLUMNS);
     let insert = format!(
         "INSERT INTO inbox (source, event_id, event_type, occurred_at, received_at, delivery_id, traceparent, fact, \
          subject, body, state, due_at, ended_at) VALUES {rows} \

@@ -186,7 +186,6 @@ async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<
 /// Appends lines to the ledger: the last thing a transaction does before its commit, since it holds the head.
 async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), StoreError> {
     const COLUMNS: usize = 11;
-    let mut lines = Vec::with_capacity(entries.len() * COLUMNS);
     let count = entries.len();
     if count == 0 {
         return Ok(());
@@ -197,31 +196,30 @@ async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), S
         .await?
         .ok_or_else(|| StoreError::Corrupt("ledger_head has no row".to_owned()))?
         .int("seq")?;
-    for (seq, entry) in (head - grown + 1..).zip(entries) {
-        lines.extend([
-            Value::from(seq),
-            at.into(),
-            entry.kind.as_str().into(),
-            entry.source.into(),
-            entry.event_type.into(),
-            entry.event_id.into(),
-            entry.plan_key.into(),
-            entry.user_identity_id.into(),
-            entry.device_id.into(),
-            entry.acs_credential_id.into(),
-            entry.why.into(),
-        ]);
-    }
-    for part in lines.chunks(COLUMNS * ROWS_PER_STATEMENT) {
-        let rows = sql::placeholders(part.len() / COLUMNS, COLUMNS);
+    let lines: Vec<(i64, Entry)> = (head - grown + 1..).zip(entries).collect();
+    for part in sql::parts(&lines) {
+        let mut values = Vec::with_capacity(part.len() * COLUMNS);
+        for (seq, entry) in part {
+            values.extend([
+                Value::from(*seq),
+                at.into(),
+                entry.kind.as_str().into(),
+                (&entry.source).into(),
+                (&entry.event_type).into(),
+                (&entry.event_id).into(),
+                (&entry.plan_key).into(),
+                (&entry.user_identity_id).into(),
+                (&entry.device_id).into(),
+                (&entry.acs_credential_id).into(),
+                (&entry.why).into(),
+            ]);
+        }
+        let rows = tx.placeholders(part.len(), COLUMNS);
         let insert = format!(
             "INSERT INTO ledger (seq, at, kind, source, event_type, event_id, plan_key, user_identity_id, device_id, \
              acs_credential_id, why) VALUES {rows}"
         );
-        tx.execute(insert, part.to_vec()).await?;
+        tx.execute(insert, values).await?;
     }
     Ok(())
 }
-
-/// Rows in one INSERT: far below what either database allows in parameters.
-const ROWS_PER_STATEMENT: usize = 200;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::rows::{self, PLAN_AND_ISSUANCE, plan_and_issuance};
-use super::sql::{Row, Value, placeholders};
+use super::sql::{Row, Value};
 use super::{Store, StoreError};
 use crate::domain::{Issuance, Phone, PhoneKey, Plan, Status};
 
@@ -153,7 +153,7 @@ impl Store {
         let sql = format!(
             "SELECT plan_key, device_id, status, acs_credential_id, issued_at FROM phone_keys \
              WHERE plan_key IN {} ORDER BY plan_key, device_id",
-            placeholders(1, plan_keys.len())
+            self.db.placeholders(1, plan_keys.len())
         );
         let values = plan_keys.iter().map(|key| Value::from(*key));
         self.db.fetch(sql, values).await?.iter().map(rows::phone_key).collect()

@@ -160,6 +160,7 @@ impl Stage {
             ("RABBITMQ_PASSWORD", secret()),
             ("POSTGRES_PASSWORD", secret()),
             ("KEYFERRY_OPS_TOKEN", secret()),
+            ("KEYFERRY_QUEUE_KEY", secret()),
             ("SEAM_API_KEY", format!("seam_{}", secret())),
             ("SEAM_WEBHOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned()),
             ("SEAM_ENDPOINT", "http://sandbox:9400".to_owned()),

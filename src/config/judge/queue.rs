@@ -1,20 +1,30 @@
 //! The section `queue`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Judge;
 use crate::config::{Role, file};
 use crate::queue::rabbitmq;
+use crate::queue::seal::Keys;
 
 impl Judge<'_> {
     /// `None`: no broker.
-    pub(super) fn queue(&mut self, role: Role, file: &file::Queue) -> Option<rabbitmq::Settings> {
+    pub(super) fn queue(
+        &mut self,
+        role: Role,
+        file: &file::Queue,
+        receiver: &file::Receiver,
+    ) -> Option<rabbitmq::Settings> {
         self.at_least("queue.publish_deadline_seconds", file.publish_deadline_seconds, 1);
         self.at_least("queue.in_flight_max", file.in_flight_max, 1);
         self.at_least("queue.prefetch", file.prefetch, 1);
         self.at_least("queue.batch_max", file.batch_max, 1);
+        if file.message_bytes_max < receiver.body_bytes_max {
+            self.say("queue.message_bytes_max", "it must be at least receiver.body_bytes_max, or webhooks are parked");
+        }
         let Some(url) = file.amqp_url.clone().filter(|url| !url.expose_secret().is_empty()) else {
             if matches!(role, Role::Serve | Role::Work) {
                 let what = "`serve` and `work` meet at RabbitMQ: set KEYFERRY_AMQP_URL, or use `keyferry run`, \
@@ -29,11 +39,17 @@ impl Judge<'_> {
         settings.in_flight_max = file.in_flight_max;
         settings.prefetch = file.prefetch;
         settings.batch_max = file.batch_max;
+        settings.body_bytes_max = file.message_bytes_max;
+        settings.keys = self.keys(file.key.as_ref());
         match settings.check() {
             Ok(()) => {}
             Err(error @ rabbitmq::AddressError::Prefix) => self.say("queue.prefix", error),
             Err(error) => self.say("queue.amqp_url", error),
         }
         Some(settings)
+    }
+    fn keys(&mut self, text: Option<&SecretString>) -> Option<Arc<Keys>> {
+        let text = text.filter(|text| !text.expose_secret().is_empty())?;
+        Keys::parse(text).map(Arc::new).map_err(|error| self.say("queue.key", error)).ok()
     }
 }

@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 4096;
 
 impl Judge<'_> {
     /// Finds, reads and names every key of a list; those that cannot be had are complained of and left out.
-    pub(super) fn keys<K, E: Display>(
+    pub(super) fn named_keys<K, E: Display>(
         &mut self,
         path: &str,
         unnamed: &str,

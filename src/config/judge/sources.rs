@@ -46,12 +46,12 @@ impl Judge<'_> {
         let before = self.problems.len();
         let scheme = match source.kind {
             Kind::Seam | Kind::Standard => {
-                let secrets = self.keys(path, "", &source.secrets, Secret::parse);
-                let keys = self.keys(path, "public-", &source.public_keys, PublicKey::parse);
+                let secrets = self.named_keys(path, "", &source.secrets, Secret::parse);
+                let keys = self.named_keys(path, "public-", &source.public_keys, PublicKey::parse);
                 Some(Scheme::StandardWebhooks(StandardWebhooks::new(kind(source.kind).family(), secrets, keys)))
             }
             Kind::HidOrigo => {
-                let secrets = self.keys(path, "", &source.secrets, Secret::for_header);
+                let secrets = self.named_keys(path, "", &source.secrets, Secret::for_header);
                 let header = self.header(path, "header", source.header.as_deref());
                 header.map(|header| Scheme::SharedSecret(SharedSecret::new(header, secrets)))
             }
@@ -72,7 +72,7 @@ impl Judge<'_> {
     }
 
     fn hmac(&mut self, path: &str, source: &file::Source) -> Option<Scheme> {
-        let secrets = self.keys(path, "", &source.secrets, Secret::text);
+        let secrets = self.named_keys(path, "", &source.secrets, Secret::text);
         let header = self.header(path, "header", source.header.as_deref());
         let timestamp = source.timestamp_header.as_deref();
         let timestamp = timestamp.map(|name| self.header(path, "timestamp_header", Some(name)));
@@ -166,7 +166,8 @@ impl TryFrom<&file::Source> for Shape {
             },
             Kind::Hmac => {
                 let missing = "`[sources.pointers]` is missing: it says at least where `id` and `type` stand";
-                pointers(source.pointers.as_ref().ok_or(missing)?, source).map(Self::Pointers)
+                pointers(source.pointers.as_ref().ok_or(missing)?, source)
+                    .map(|pointers| Self::Pointers(pointers.into()))
             }
         }
     }

@@ -12,7 +12,8 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Connection, Consumer};
+use lapin::{Acker, BasicProperties, Connection, Consumer};
+use metrics::{counter, describe_counter};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -21,7 +22,10 @@ use super::topology::Names;
 use super::{AddressError, Settings};
 use crate::clock::{Clock, Entropy};
 use crate::queue::envelope::{self, DecodeError};
+use crate::queue::seal::{Keys, SealError};
 use crate::queue::{Envelope, Inbox};
+
+const REFUSED: &str = "keyferry_queue_messages_refused_total";
 
 /// The work of a consuming link.
 pub struct Intake {
@@ -29,6 +33,7 @@ pub struct Intake {
     queue: ShortString,
     prefetch: u16,
     batch_max: usize,
+    customs: Customs,
     backoff: Backoff,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -40,11 +45,13 @@ pub(super) fn start(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Link<Intake>, AddressError> {
+    describe_counter!(REFUSED, "Messages that intake did not take for ours and had parked at the broker, by reason");
     let work = Intake {
         inbox,
         queue: Names::under(&settings.prefix)?.inbox,
         prefetch: settings.prefetch.max(1),
         batch_max: settings.batch_max.max(1),
+        customs: Customs { keys: settings.keys.clone(), body_bytes_max: settings.body_bytes_max },
         backoff: Backoff { min: settings.backoff_min, max: settings.backoff_max },
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
@@ -77,8 +84,9 @@ impl Intake {
         let Some(gathered) = shutdown.run_until_cancelled(gather(deliveries, self.batch_max)).await else {
             return Ok(false);
         };
-        let batch = sort(gathered?);
+        let batch = sort(gathered?, &self.customs);
         for foreign in batch.foreign {
+            counter!(REFUSED, "reason" => foreign.why.reason()).increment(1);
             tracing::warn!(
                 error = %foreign.why,
                 exchange = %foreign.exchange,
@@ -126,7 +134,7 @@ struct Batch {
 
 struct Foreign {
     acker: Acker,
-    why: DecodeError,
+    why: Foreignness,
     exchange: ShortString,
     body_bytes: usize,
 }
@@ -146,11 +154,54 @@ async fn gather(
     Ok(gathered)
 }
 
-fn sort(deliveries: Vec<Delivery>) -> Batch {
+/// What a message has to be to be taken for ours.
+struct Customs {
+    /// `None`: whoever may publish is believed, as long as the message has our shape.
+    keys: Option<Arc<Keys>>,
+    body_bytes_max: usize,
+}
+
+/// Why a message is none of ours.
+#[derive(Debug, thiserror::Error)]
+enum Foreignness {
+    #[error("its body has {bytes} bytes, and {max} are allowed")]
+    TooLarge { bytes: usize, max: usize },
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Shape(#[from] DecodeError),
+}
+
+impl Foreignness {
+    /// The word for the counter.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } | Self::Shape(DecodeError::TooLong { .. }) => "too_large",
+            Self::Seal(SealError::Unsealed) => "unsealed",
+            Self::Seal(SealError::Version) => "unknown_seal_version",
+            Self::Seal(SealError::Forged) => "forged",
+            Self::Shape(_) => "malformed",
+        }
+    }
+}
+
+impl Customs {
+    fn pass(&self, properties: &BasicProperties, body: Vec<u8>) -> Result<Envelope, Foreignness> {
+        if body.len() > self.body_bytes_max {
+            return Err(Foreignness::TooLarge { bytes: body.len(), max: self.body_bytes_max });
+        }
+        if let Some(keys) = &self.keys {
+            keys.check(properties.headers().as_ref().unwrap_or(&FieldTable::default()), &body)?;
+        }
+        Ok(envelope::decode(properties, body)?)
+    }
+}
+
+fn sort(deliveries: Vec<Delivery>, customs: &Customs) -> Batch {
     let mut batch = Batch::default();
     for delivery in deliveries {
         let body_bytes = delivery.data.len();
-        match envelope::decode(&delivery.properties, delivery.data) {
+        match customs.pass(&delivery.properties, delivery.data) {
             Ok(envelope) => {
                 batch.envelopes.push(envelope);
                 batch.last = Some(delivery.acker);
@@ -201,7 +252,8 @@ mod tests {
     #[test]
     fn foreign_messages_are_kept_out_of_what_is_acknowledged() {
         let ours = some_envelope();
-        let batch = sort(vec![delivery(1, None), delivery(2, Some(&ours)), delivery(3, None)]);
+        let customs = Customs { keys: None, body_bytes_max: 1024 };
+        let batch = sort(vec![delivery(1, None), delivery(2, Some(&ours)), delivery(3, None)], &customs);
         assert_eq!(batch.envelopes.len(), 1);
         assert_eq!(batch.foreign.len(), 2);
         assert!(batch.last == Some(delivery(2, None).acker), "the last of ours is the second");

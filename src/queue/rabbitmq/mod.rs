@@ -32,6 +32,7 @@ pub use supervisor::{Fault, Link, State};
 
 use crate::clock::{Clock, Entropy};
 use crate::queue::Inbox;
+use crate::queue::seal::Keys;
 
 /// Where the broker is, and every limit of the way through it.
 #[derive(Debug, Clone)]
@@ -62,6 +63,10 @@ pub struct Settings {
     pub prefetch: u16,
     /// Messages that intake commits in one transaction.
     pub batch_max: usize,
+    /// A message with a larger body is none of ours.
+    pub body_bytes_max: usize,
+    /// What seals messages and proves them. Without, whoever may publish is believed.
+    pub keys: Option<Arc<Keys>>,
     pub queue: topology::QueueLimits,
 }
 
@@ -82,6 +87,8 @@ impl Settings {
             confirm_stall: Duration::from_secs(30),
             prefetch: 512,
             batch_max: 256,
+            body_bytes_max: 1024 * 1024,
+            keys: None,
             queue: topology::QueueLimits::default(),
         }
     }

@@ -22,6 +22,7 @@ use super::topology::Names;
 use super::{AddressError, Settings};
 use crate::clock::{Clock, Entropy};
 use crate::queue::envelope::{self, Message};
+use crate::queue::seal::Keys;
 use crate::queue::waiting::{self, Counter, Door, Submission};
 use crate::queue::{Envelope, PublishError, Publisher};
 
@@ -46,6 +47,7 @@ pub(super) fn start(
         exchange: Names::under(&settings.prefix)?.events,
         lanes: settings.lanes.max(1),
         group_max: settings.group_max,
+        keys: settings.keys.clone(),
         confirm_stall: settings.confirm_stall,
         clock: Arc::clone(&clock),
     };
@@ -80,6 +82,7 @@ pub struct Publishing {
     exchange: ShortString,
     lanes: usize,
     group_max: usize,
+    keys: Option<Arc<Keys>>,
     confirm_stall: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -152,10 +155,15 @@ impl Publishing {
     }
 
     async fn publish_one(&self, channel: &Channel, envelope: &Envelope) -> Result<Verdict, Fault> {
-        let Message { routing_key, properties, body } = match envelope::encode(envelope) {
+        let message = match envelope::encode(envelope) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.to_string())),
         };
+        let message = match &self.keys {
+            Some(keys) => keys.seal(message),
+            None => message,
+        };
+        let Message { routing_key, properties, body } = message;
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let confirm =
             channel.basic_publish(self.exchange.clone(), routing_key, options, &body, properties).await?.await?;

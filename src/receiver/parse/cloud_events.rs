@@ -16,7 +16,7 @@ use super::{Headers, Item, Unreadable, free_type};
 use crate::domain::{Event, Fact, Person};
 use crate::receiver::verify::{Verified, digest};
 
-/// The attributes of a CloudEvent in binary mode, and what tells it from the others.
+/// The attributes of an event in binary mode, and what tells it from the others.
 pub(super) const HEADERS: [&str; 6] = ["content-type", "ce-specversion", "ce-id", "ce-source", "ce-type", "ce-time"];
 const SPEC_VERSION: &str = "1.0";
 
@@ -111,7 +111,7 @@ fn event(source: &str, event: &CloudEvent<'_>) -> Result<Event, Unreadable> {
     })
 }
 
-/// A CloudEvent is identified by its source *and* its id, and we have one field for both.
+/// CloudEvents: an event is identified by its source *and* its id, and we have one field for both.
 fn event_id(id: &str, cloud_source: &str) -> Result<String, Unreadable> {
     const ID_BYTES_MAX: usize = 200;
     const DIGEST_BYTES: usize = 8;

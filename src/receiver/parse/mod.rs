@@ -11,6 +11,7 @@ mod seam;
 mod standard;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub enum Shape {
     /// HID Origo's CloudEvents: single, or up to `items_max` in a batch.
     CloudEvents { items_max: usize },
     /// Whatever JSON the pointers find their way in.
-    Pointers(Pointers),
+    Pointers(Arc<Pointers>),
 }
 
 /// Headers by their names in lower case: those that the shape asked for, and that a person may need.

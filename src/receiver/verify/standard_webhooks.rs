@@ -207,7 +207,9 @@ pub fn sign(secret: &Secret, id: &str, sent_at: Timestamp, body: &[u8]) -> Strin
 #[expect(clippy::expect_used, reason = "HMAC accepts a key of any length")]
 fn mac(secret: &Secret, prefix: [&[u8]; 4], body: &[u8]) -> [u8; MAC_BYTES] {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).expect("HMAC accepts a key of any length");
-    prefix.iter().for_each(|part| mac.update(part));
+    for part in prefix {
+        mac.update(part);
+    }
     mac.update(body);
     mac.finalize().into_bytes().into()
 }

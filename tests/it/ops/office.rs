@@ -188,7 +188,7 @@ impl Office {
         let now = self.bench.clock.now();
         let until = clock::add(now, SignedDuration::from_secs(15));
         for claimed in self.bench.store.claim(now, until, 100).await.expect("claimed") {
-            let change = Change { again: vec![], outcome: Some(outcome.clone()), ..Change::default() };
+            let change = Change { outcome: Some(outcome.clone()), ..Change::default() };
             self.bench.store.record(&claimed, now, change).await.expect("recorded");
         }
     }
@@ -212,6 +212,7 @@ impl Office {
         };
         let entry = Entry::new(Kind::PhoneKey(issued.status)).plan(key).device(&issued.device_id);
         let change = Change {
+            again: vec![],
             ledger: vec![issuance.entry(), entry],
             phones_seen_at: None,
             phones: vec![phone("phone-1"), phone("phone-2")],

@@ -3,6 +3,7 @@
 mod faults;
 mod intake;
 mod publishing;
+mod seal;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
