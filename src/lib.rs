@@ -14,6 +14,7 @@
 //! | [`store`] | the inbox, plans, issuances, phone keys, what is parked, the ledger; SQLite or PostgreSQL |
 //! | [`provider`] | Seam's API: one attempt per call |
 //! | [`worker`] | claims events, ensures credentials, reads where they stand, records |
+//! | [`sweep`] | puts into the front of the flow what should have come by itself |
 //! | [`ops`] | the API for operators and the customer's systems; reads, and puts into the front of the flow |
 //! | [`sandbox`] | a Seam-compatible server, the other end of demos and tests |
 //! | [`config`], [`telemetry`], [`lifecycle`] | what a process is told, says, and how it ends |
@@ -51,5 +52,6 @@ pub mod receiver;
 pub mod sandbox;
 pub mod service;
 pub mod store;
+pub mod sweep;
 pub mod telemetry;
 pub mod worker;

@@ -27,6 +27,7 @@ use crate::queue::{Envelope, Publisher, direct};
 use crate::receiver::parse::Shape;
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
+use crate::sweep::Sweep;
 use crate::worker::Worker;
 
 /// The ports, bound by the caller.
@@ -193,7 +194,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Intake (where there is a broker to take in from) and the worker. Returns what the API needs.
+    /// Intake (where there is a broker to take in from), the worker and the sweep. Returns what the API needs.
     fn work(&mut self, config: &Config, store: Store) -> Result<ops::Api, StartError> {
         let Surroundings { clock, entropy, .. } = self.surroundings.clone();
         if let Some(settings) = &config.rabbitmq {
@@ -212,6 +213,12 @@ impl Parts {
             Worker::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), entropy, config.worker.clone());
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
+        let sweep = Sweep::new(store.clone(), Arc::clone(&clock), config.sweep.clone());
+        let end = self.early.end.clone();
+        self.early.spawn(async move {
+            sweep.run(end).await;
+            0
+        });
         let shapes = config.shapes.clone();
         Ok(ops::Api {
             store,

@@ -176,6 +176,35 @@ impl Default for Worker {
     }
 }
 
+/// When issuances are looked at again, whatever webhooks come.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// The wait for the first look at what has changed and should change again; it doubles with each look in vain.
+    pub look_first_seconds: u64,
+    /// The longest wait between two such looks.
+    pub look_most_seconds: u64,
+    /// The wait between two looks at what nothing is expected of: an issued key, a plan whose stay is more than a day off.
+    pub refresh_seconds: u64,
+    /// How long a phone may wait for its key before the plan is overdue. It counts from when both were known, and not
+    /// from earlier than a day before the stay.
+    pub overdue_seconds: u64,
+    /// Looks that wait in the inbox at once: webhooks stand in the same line.
+    pub looks_waiting_max: u32,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            look_first_seconds: 30,
+            look_most_seconds: 1800,
+            refresh_seconds: 21_600,
+            overdue_seconds: 600,
+            looks_waiting_max: 32,
+        }
+    }
+}
+
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -186,6 +215,7 @@ pub struct File {
     pub queue: Queue,
     pub provider: Provider,
     pub worker: Worker,
+    pub sweep: Sweep,
     pub sources: Vec<Source>,
 }
 

@@ -4,6 +4,7 @@ mod provider;
 mod queue;
 mod secrets;
 mod sources;
+mod sweep;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -46,7 +47,9 @@ impl<'e> Judge<'e> {
         self.receiver(&file.receiver);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
-        let worker = self.worker(role, &file.worker, &file.provider);
+        let mut worker = self.worker(role, &file.worker, &file.provider);
+        worker.rhythm = self.rhythm(&file.sweep);
+        let sweep = self.sweep(&file.sweep);
         let shapes = self.shapes(&file.sources);
         let sources = self.sources(role, &file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
@@ -78,6 +81,7 @@ impl<'e> Judge<'e> {
             },
             provider,
             worker,
+            sweep,
         }
     }
 

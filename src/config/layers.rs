@@ -105,6 +105,7 @@ impl Layers {
             queue: self.section("queue"),
             provider: self.section("provider"),
             worker: self.section("worker"),
+            sweep: self.section("sweep"),
             sources: self.sources(),
         };
         for (name, _) in std::mem::take(&mut self.table) {

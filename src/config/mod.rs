@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::queue::{direct, rabbitmq};
-use crate::{http, provider, receiver, worker};
+use crate::{http, provider, receiver, sweep, worker};
 use judge::Judge;
 use layers::Layers;
 
@@ -101,6 +101,7 @@ pub struct Config {
     pub direct: direct::Settings,
     pub provider: Option<provider::Settings>,
     pub worker: worker::Settings,
+    pub sweep: sweep::Settings,
 }
 
 /// Lays the layers, reads them, and judges the result for `role`.

@@ -80,6 +80,8 @@ pub enum Fact {
     PlanPut { plan_key: String, user_identity_id: String },
     /// An operator or the customer cancelled a plan.
     PlanDeleted { plan_key: String, user_identity_id: String },
+    /// It is time to look at a plan's issuance again, whatever events came or stayed away. Only the sweep says so.
+    IssuanceDue { plan_key: String, user_identity_id: String },
     /// Recorded, and nothing to do with us.
     Other,
 }
@@ -93,9 +95,9 @@ impl Fact {
     pub fn subject(&self) -> Option<String> {
         match self {
             Self::PhoneRegistered { person, .. } | Self::KeyReported { person } => Some(person.subject()),
-            Self::PlanPut { user_identity_id: id, .. } | Self::PlanDeleted { user_identity_id: id, .. } => {
-                Some(format!("user_identity:{id}"))
-            }
+            Self::PlanPut { user_identity_id: id, .. }
+            | Self::PlanDeleted { user_identity_id: id, .. }
+            | Self::IssuanceDue { user_identity_id: id, .. } => Some(format!("user_identity:{id}")),
             Self::PhoneDeactivated { device_id } => Some(format!("device:{device_id}")),
             Self::CredentialChanged { acs_credential_id } => Some(format!("acs_credential:{acs_credential_id}")),
             Self::AccessMethodIssued { access_method_id } => Some(format!("access_method:{access_method_id}")),
@@ -105,5 +107,12 @@ impl Fact {
             }
             Self::Other => None,
         }
+    }
+
+    /// Whether it only asks for a look. A look that finds nothing new is no news: it leaves no trace, neither in the
+    /// ledger nor in the inbox, and one that fails is not parked, because the next one is due anyway.
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        matches!(self, Self::IssuanceDue { .. })
     }
 }

@@ -87,10 +87,15 @@ pub struct Issuance {
     pub enrollment_automation_id: Option<String>,
     /// Calls to create so far.
     pub attempts: u32,
+    /// A phone has waited too long for its key.
     pub overdue: bool,
     /// Why it is where it is, for a person to read.
     pub error: Option<String>,
     pub intent: Option<Intent>,
+    /// When the sweep has it looked at again; `None` once its life is over.
+    pub look_at: Option<Timestamp>,
+    /// When it was last written; the store says so.
+    pub changed_at: Timestamp,
     /// Counts writes: who writes on an older version than it read is refused.
     pub version: i64,
 }
@@ -144,6 +149,8 @@ impl Issuance {
             overdue: false,
             error: None,
             intent: None,
+            look_at: None,
+            changed_at: plan.put_at,
             version: 0,
         }
     }
@@ -216,12 +223,17 @@ impl Issuance {
 
     #[must_use]
     pub fn revoked(&self, why: String) -> Self {
-        Self { status: Status::Revoked, error: Some(why), intent: None, ..self.clone() }
+        Self { status: Status::Revoked, error: Some(why), ..self.over() }
     }
 
     #[must_use]
     pub fn ended(&self) -> Self {
-        Self { status: Status::Ended, error: None, intent: None, ..self.clone() }
+        Self { status: Status::Ended, error: None, ..self.over() }
+    }
+
+    /// Nothing is expected of it any more.
+    fn over(&self) -> Self {
+        Self { overdue: false, intent: None, look_at: None, ..self.clone() }
     }
 
     /// Takes over what the provider's object says; it is the truth in both directions.
@@ -236,6 +248,12 @@ impl Issuance {
             Seen::Waiting => Self { status: Status::Created, ..self.clone() },
             Seen::Issued => Self { status: Status::Issued, ..self.clone() },
         }
+    }
+
+    /// Whether the ledger tells of the difference: looks come and go, and being overdue has a line of its own.
+    #[must_use]
+    pub fn stands_like(&self, other: &Self) -> bool {
+        Self { overdue: other.overdue, look_at: other.look_at, changed_at: other.changed_at, ..self.clone() } == *other
     }
 
     /// The ledger's line for where it stands now.

@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod phone;
 pub mod plan;
+pub mod rhythm;
 
 pub use event::{Event, Fact, Person};
 pub use issuance::{Issuance, Status};
@@ -16,3 +17,4 @@ pub use ledger::{Entry, Kind};
 pub use outcome::{Backoff, Outcome};
 pub use phone::{KeyStatus, Phone, PhoneKey};
 pub use plan::{FieldError, Plan, PlanSpec};
+pub use rhythm::Rhythm;

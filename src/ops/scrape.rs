@@ -18,6 +18,7 @@ const INBOX: &str = "keyferry_inbox_events";
 const OLDEST: &str = "keyferry_inbox_oldest_received_timestamp_seconds";
 const PARKED: &str = "keyferry_parked_items";
 const ISSUANCES: &str = "keyferry_issuances";
+const OVERDUE: &str = "keyferry_issuances_overdue";
 const PHONE_KEYS: &str = "keyferry_phone_keys";
 const LEDGER: &str = "keyferry_ledger_head";
 
@@ -57,6 +58,7 @@ fn record(standing: &Standing) {
     describe_gauge!(OLDEST, "When the oldest of these was received; absent when there is none");
     describe_gauge!(PARKED, "Items that wait for a person");
     describe_gauge!(ISSUANCES, "Issuances, by status");
+    describe_gauge!(OVERDUE, "Issuances with a phone that has waited too long for its key");
     describe_gauge!(PHONE_KEYS, "Phone keys, by status");
     describe_gauge!(LEDGER, "The number of the ledger's last line");
     let inbox = &standing.inbox;
@@ -67,6 +69,7 @@ fn record(standing: &Standing) {
         gauge!(OLDEST).set(oldest.as_millisecond() as f64 / 1000.0);
     }
     gauge!(PARKED).set(standing.parked as f64);
+    gauge!(OVERDUE).set(standing.overdue as f64);
     gauge!(LEDGER).set(standing.ledger_head as f64);
     for (name, counts) in [(ISSUANCES, &standing.issuances), (PHONE_KEYS, &standing.phone_keys)] {
         for (status, count) in counts {

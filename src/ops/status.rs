@@ -18,6 +18,7 @@ pub(super) struct Standing {
     pub(super) parked: i64,
     /// Every status is there, most with 0.
     pub(super) issuances: BTreeMap<String, i64>,
+    pub(super) overdue: i64,
     pub(super) phone_keys: BTreeMap<String, i64>,
     pub(super) ledger_head: i64,
 }
@@ -29,6 +30,7 @@ impl Standing {
         Ok(Self {
             inbox: store.inbox_counts().await?,
             parked: store.parked_count().await?,
+            overdue: store.overdue_count().await?,
             issuances: complete(Status::ALL.map(Status::as_str), issuances),
             phone_keys: complete(key_statuses.map(KeyStatus::as_str), phone_keys),
             ledger_head: store.ledger_head().await?,
@@ -62,6 +64,7 @@ pub(super) async fn get(State(desk): State<Arc<Desk>>) -> Answer<Json<wire::Stat
         },
         parked: standing.parked,
         issuances: standing.issuances,
+        overdue: standing.overdue,
         phone_keys: standing.phone_keys,
         ledger_head: standing.ledger_head,
     }))

@@ -256,6 +256,8 @@ pub struct Status {
     pub inbox: Inbox,
     pub parked: i64,
     pub issuances: BTreeMap<String, i64>,
+    /// Of these: how many have a phone that has waited too long for its key.
+    pub overdue: i64,
     pub phone_keys: BTreeMap<String, i64>,
     pub ledger_head: i64,
 }

@@ -2,10 +2,11 @@
 //!
 //! Every change is one transaction that also writes its ledger lines. Every statement is written once for both
 //! databases (`sql.rs`). Nobody outside changes a row: intake [`accept`](crate::queue::Inbox::accept)s, workers
-//! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), people release and
-//! discard; the rest reads.
+//! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), the sweep
+//! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
 mod aliases;
+mod due;
 mod inbox;
 mod migrate;
 mod parked;
@@ -26,6 +27,7 @@ use crate::clock::{Clock, Entropy};
 use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
 use sql::{Db, Tx, Value};
 
+pub use due::NextLook;
 pub use migrate::{SchemaState, migrate};
 pub use parked::{ParkedEvent, ParkedItem, Settled};
 pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};
@@ -104,6 +106,8 @@ pub struct Change {
     pub phone_keys: Vec<PhoneKey>,
     /// Subjects whose ignored events are due again, since what they wanted has come.
     pub again: Vec<String>,
+    /// For issuances that are not written: when they are looked at next.
+    pub looks: Vec<NextLook>,
     pub ledger: Vec<Entry>,
     /// Ends the handling, and the lease with it.
     pub outcome: Option<Outcome>,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::rows::{PLAN_AND_ISSUANCE, plan_and_issuance};
 use super::sql::{Tx, Value};
-use super::{Store, StoreError, aliases, append, inbox};
+use super::{Store, StoreError, aliases, append, due, inbox};
 use crate::domain::{Entry, Event, Fact, Issuance, Kind, Plan, Status};
 use crate::queue::{Content, Envelope};
 
@@ -62,6 +62,7 @@ impl Store {
             }
             put
         };
+        due::look_before_long(&mut tx, now, &plan.key, plan.spec.ends_at).await?;
         let fact = Fact::PlanPut { plan_key: plan.key.clone(), user_identity_id: plan.spec.user_identity_id.clone() };
         self.announce(&mut tx, now, plan, Kind::PlanPut, begun, fact).await?;
         self.commit(tx).await?;
@@ -78,6 +79,7 @@ impl Store {
             return Ok(DeletedPlan::AlreadyDeleted);
         }
         tx.execute("UPDATE plans SET deleted_at = $1 WHERE plan_key = $2", [now.into(), Value::from(key)]).await?;
+        due::look_before_long(&mut tx, now, key, None).await?;
         let fact = Fact::PlanDeleted { plan_key: key.to_owned(), user_identity_id: plan.spec.user_identity_id.clone() };
         self.announce(&mut tx, now, &plan, Kind::PlanDeleted, None, fact).await?;
         self.commit(tx).await?;
@@ -208,7 +210,7 @@ async fn restart(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(),
     tx.execute("DELETE FROM phone_keys WHERE plan_key = $1", [key()]).await?;
     tx.execute(
         "UPDATE issuances SET user_identity_id = $1, status = 'planned', acs_credential_id = NULL, acs_user_id = $2, \
-             attempts = 0, overdue = 0, error = NULL, intent_at = NULL, intent_settles_at = NULL, \
+             attempts = 0, overdue = 0, error = NULL, intent_at = NULL, intent_settles_at = NULL, look_at = NULL, \
              enrollment_automation_id = CASE WHEN user_identity_id = $1 THEN enrollment_automation_id END, version = version + 1, changed_at = $3 WHERE plan_key = $4",
         [issuance.user_identity_id.as_str().into(), (&issuance.acs_user_id).into(), now.into(), key()],
     )

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::sql::{Tx, Value};
-use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, parked};
-use crate::domain::{Entry, Issuance, Kind, Outcome, Phone, PhoneKey};
+use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due, parked};
+use crate::domain::{Entry, Fact, Issuance, Kind, Outcome, Phone, PhoneKey};
 
 impl Store {
     pub async fn record(&self, claimed: &Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
@@ -19,10 +19,13 @@ impl Store {
         for key in &change.phone_keys {
             write_phone_key(&mut tx, now, key).await?;
         }
+        for next in &change.looks {
+            due::write_next_look(&mut tx, next).await?;
+        }
         let mut entries = aliases::handle_again(&mut tx, now, &change.again).await?;
         entries.extend(change.ledger);
         if let Some(outcome) = &change.outcome {
-            entries.push(end(&mut tx, now, claimed, outcome).await?);
+            entries.extend(end(&mut tx, now, claimed, outcome).await?);
         }
         append(&mut tx, now, entries).await?;
         self.commit(tx).await?;
@@ -41,7 +44,12 @@ async fn hold(tx: &mut Tx, claimed: &Claimed, now: Timestamp) -> Result<(), Reco
     if held == 1 { Ok(()) } else { Err(RecordError::LeaseLost(claimed.seq)) }
 }
 
-async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Entry, StoreError> {
+async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Option<Entry>, StoreError> {
+    let is_look = claimed.fact.as_ref().is_ok_and(Fact::is_look);
+    if is_look && matches!(outcome, Outcome::Done | Outcome::Ignored { .. }) {
+        tx.execute("DELETE FROM inbox WHERE seq = $1", [Value::from(claimed.seq)]).await?;
+        return Ok(None);
+    }
     let line = |kind| Entry::of_event(kind, &claimed.source, &claimed.event_type, &claimed.event_id);
     let (state, due_at, ended_at, why, entry) = match outcome {
         Outcome::Done => ("done", now, Some(now), None, line(Kind::EventDone)),
@@ -60,7 +68,7 @@ async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) 
         [state.into(), due_at.into(), ended_at.into(), why.cloned().into(), Value::from(claimed.seq)],
     )
     .await?;
-    Ok(entry)
+    Ok((!is_look).then_some(entry))
 }
 
 async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(), RecordError> {
@@ -68,8 +76,8 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
         .execute(
             "UPDATE issuances SET status = $1, acs_credential_id = $2, acs_user_id = $3, \
                  enrollment_automation_id = $4, attempts = $5, overdue = $6, error = $7, intent_at = $8, \
-                 intent_settles_at = $9, version = version + 1, changed_at = $10 \
-             WHERE plan_key = $11 AND version = $12",
+                 intent_settles_at = $9, look_at = $10, version = version + 1, changed_at = $11 \
+             WHERE plan_key = $12 AND version = $13",
             [
                 issuance.status.as_str().into(),
                 (&issuance.acs_credential_id).into(),
@@ -80,6 +88,7 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
                 (&issuance.error).into(),
                 issuance.intent.map(|intent| intent.at).into(),
                 issuance.intent.map(|intent| intent.settles_at).into(),
+                issuance.look_at.into(),
                 now.into(),
                 issuance.plan_key.as_str().into(),
                 Value::from(issuance.version),

@@ -23,7 +23,8 @@ pub(super) fn claimed(row: &Row) -> Result<Claimed, StoreError> {
 pub(super) const PLAN_AND_ISSUANCE: &str = "
     SELECT plans.plan_key, plans.spec, plans.put_at, plans.deleted_at, issuances.user_identity_id, issuances.status,
            issuances.acs_credential_id, issuances.acs_user_id, issuances.enrollment_automation_id, issuances.attempts,
-           issuances.overdue, issuances.error, issuances.intent_at, issuances.intent_settles_at, issuances.version
+           issuances.overdue, issuances.error, issuances.intent_at, issuances.intent_settles_at,
+           issuances.look_at, issuances.changed_at, issuances.version
     FROM issuances JOIN plans ON plans.plan_key = issuances.plan_key";
 
 pub(super) fn plan_and_issuance(row: &Row) -> Result<(Plan, Issuance), StoreError> {
@@ -54,6 +55,8 @@ fn issuance(row: &Row) -> Result<Issuance, StoreError> {
         overdue: row.int("overdue")? != 0,
         error: row.opt_text("error")?,
         intent,
+        look_at: row.opt_time("look_at")?,
+        changed_at: row.time("changed_at")?,
         version: row.int("version")?,
     })
 }

@@ -272,6 +272,7 @@ impl Tx {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AdvisoryLock {
     Claim = 0x6b66_0001,
+    Sweep = 0x6b66_0002,
 }
 
 /// Rows in one statement: far below what either database allows in parameters.

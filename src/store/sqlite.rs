@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::StoreError;
 use super::sql::Db;
 
-/// `url`: `sqlite:PATH`, `sqlite::memory:` for one process's tests.
+/// `url`: `sqlite:PATH`; `sqlite:NAME?mode=memory` for one process's tests, where all who are connected to the name at
+/// one time share a database.
 ///
 /// WAL with `synchronous=FULL`: a commit that returned is on the disk, also after a power cut.
 pub(super) async fn connect(url: &str) -> Result<Db, StoreError> {
@@ -23,7 +24,7 @@ pub(super) async fn connect(url: &str) -> Result<Db, StoreError> {
         .disable_statement_logging();
     let writer = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     let write = writer.connect_with(options.clone()).await?;
-    let is_memory = url.contains(":memory:");
+    let is_memory = url.ends_with("?mode=memory");
     let read = if is_memory {
         write.clone()
     } else {

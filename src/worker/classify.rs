@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{Backoff, Outcome};
+use crate::domain::{Backoff, Fact, Outcome};
 use crate::provider::ProviderError;
 use crate::store::{Claimed, StoreError};
 
@@ -64,7 +64,7 @@ pub(super) fn outcome(
             return None;
         }
         Trouble::Provider(error @ ProviderError::Permanent { .. }) => {
-            return Some(Outcome::Park { why: error.to_string() });
+            return Some(give_up(claimed, error.to_string()));
         }
         Trouble::NotUnderstood { why } => return Some(Outcome::Park { why: why.clone() }),
         // The client has held what the provider asks for within reason.
@@ -82,7 +82,7 @@ pub(super) fn outcome(
         Trouble::Panic => (SignedDuration::ZERO, "the handler panicked; the log has the message".to_owned()),
     };
     if claimed.attempt >= backoff.attempts_max {
-        return Some(Outcome::Park { why: format!("gave up after {} attempts: {why}", claimed.attempt) });
+        return Some(give_up(claimed, format!("gave up after {} attempts: {why}", claimed.attempt)));
     }
     let after = match trouble {
         // A date, not a failure: waiting longer for each would only delay the key.
@@ -90,6 +90,16 @@ pub(super) fn outcome(
         _ => backoff.after(claimed.attempt, chance).max(at_least),
     };
     Some(Outcome::Retry { after, why })
+}
+
+/// No further attempt: a person decides. A look needs none, because the next one is due by itself.
+pub(super) fn give_up(claimed: &Claimed, why: String) -> Outcome {
+    if claimed.fact.as_ref().is_ok_and(Fact::is_look) {
+        tracing::warn!(why, "the look came to nothing");
+        metrics::counter!("keyferry_looks_in_vain_total").increment(1);
+        return Outcome::Ignored { why };
+    }
+    Outcome::Park { why }
 }
 
 /// Reading again is all that a conflict takes.
@@ -108,7 +118,7 @@ mod tests {
             event_id: "e".to_owned(),
             event_type: "phone.registered".to_owned(),
             received_at: now,
-            fact: Ok(crate::domain::Fact::Other),
+            fact: Ok(Fact::Other),
             traceparent: None,
             attempt,
             lease: "l".to_owned(),

@@ -45,11 +45,11 @@ impl Hand<'_> {
         let enrolled = self.enroll(plan, issuance).await?;
         let at = self.now();
         let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
-        let creating = self.advance(enrolled.creating(intent), None).await?;
+        let creating = self.advance(plan, enrolled.creating(intent), None).await?;
         if self.now() > clock::add(at, START_WITHIN) {
             // Called now, it could still be under way when somebody else asks about it.
             let why = "the intent took too long to commit; nothing was called";
-            self.advance(creating.not_created(why.to_owned()), None).await?;
+            self.advance(plan, creating.not_created(why.to_owned()), None).await?;
             return Err(Trouble::Unsettled { until: self.now(), why: why.to_owned() });
         }
 
@@ -60,7 +60,7 @@ impl Hand<'_> {
             Err(error @ ProviderError::Permanent { .. }) => creating.failed(error.to_string()),
             Err(error @ ProviderError::Unknown { .. }) => creating.unknown(error.to_string()),
         };
-        let after = self.advance(after, None).await?;
+        let after = self.advance(plan, after, None).await?;
         match called {
             Ok(_) => Ok(after),
             Err(error @ ProviderError::Unknown { .. }) => {
@@ -82,17 +82,24 @@ impl Hand<'_> {
         let ids: Vec<String> = candidates.iter().map(|credential| credential.acs_credential_id.clone()).collect();
         let taken = self.store().credentials_of_other_plans(&plan.key, &ids).await?;
         candidates.retain(|credential| !taken.contains(&credential.acs_credential_id));
-        // Were there several, another plan's lost call may have made one just like ours. The nearest to our call is taken:
-        // a later one would leave ours to a plan that called too late to recognise it, and that would create a third.
-        candidates.sort_by_key(|credential| credential.created_at.duration_since(called_at).abs());
+        // Were there several, another plan's lost call may have made one just like ours, or like ours but for its end,
+        // which may have been moved since we called. Of those with the planned end the nearest to our call is taken: a
+        // later one would leave ours to a plan that called too late to recognise it, and that would create a third.
+        candidates.sort_by_key(|credential| {
+            (!ends_as_planned(plan, credential), credential.created_at.duration_since(called_at).abs())
+        });
         for credential in candidates {
-            if self.opens_what_is_planned(plan, &credential).await? {
+            if self.opens_what_is_planned(plan, &credential).await?
+                && self.make_end_as_planned(plan, &credential).await?
+            {
                 let adopted = issuance.created(&credential.acs_credential_id, credential.acs_user_id.as_deref());
-                return self.advance(adopted, Some("found at the provider after a lost answer, and adopted")).await;
+                return self
+                    .advance(plan, adopted, Some("found at the provider after a lost answer, and adopted"))
+                    .await;
             }
         }
         let why = "the provider has no credential from the call whose answer was lost; it is created again";
-        self.advance(issuance.not_created(why.to_owned()), None).await
+        self.advance(plan, issuance.not_created(why.to_owned()), None).await
     }
 
     async fn opens_what_is_planned(&self, plan: &Plan, credential: &Credential) -> Result<bool, Trouble> {
@@ -110,6 +117,21 @@ impl Hand<'_> {
         Ok(planned.is_subset(&opens))
     }
 
+    /// Moves the end of a credential that is about to be adopted, if it is not the plan's; `false` when it is gone.
+    ///
+    /// Before the adoption is recorded, since nobody would look at the end again after it.
+    async fn make_end_as_planned(&self, plan: &Plan, credential: &Credential) -> Result<bool, Trouble> {
+        match plan.spec.ends_at {
+            Some(ends_at) if plan.is_live(self.now()) && !ends_as_planned(plan, credential) => {
+                match self.provider().update_credential(&credential.acs_credential_id, ends_at).await {
+                    Err(error) if error.is_not_found() => Ok(false),
+                    moved => Ok(moved.map(|()| true)?),
+                }
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// Launches an enrollment automation, only where the plan asks for the old way.
     async fn enroll(&self, plan: &Plan, issuance: &Issuance) -> Result<Issuance, Trouble> {
         let manager = match (plan.spec.enrollment, &plan.spec.credential_manager_acs_system_id) {
@@ -125,7 +147,13 @@ impl Hand<'_> {
     }
 
     /// Commits where an issuance stands now; returns it as the store has it.
-    pub(super) async fn advance(&self, issuance: Issuance, why: Option<&str>) -> Result<Issuance, Trouble> {
+    pub(super) async fn advance(
+        &self,
+        plan: &Plan,
+        issuance: Issuance,
+        why: Option<&str>,
+    ) -> Result<Issuance, Trouble> {
+        let issuance = self.due_again(plan, issuance, true);
         let entry = issuance.entry();
         let entry = match why {
             Some(why) => Entry::why(entry, why),
@@ -153,20 +181,23 @@ pub(super) fn filter(plan: &Plan, issuance: &Issuance) -> CredentialFilter {
     }
 }
 
-/// Whether a listed credential can be what a call of ours at `called_at` made. Its entrances are not in the list.
+/// Whether a listed credential can be what a call of ours at `called_at` made. Its entrances are not in the list, and its
+/// end need not be the planned one: that may have been moved since the call.
 fn could_be(plan: &Plan, called_at: Timestamp, credential: &Credential) -> bool {
-    let same = |planned: Option<Timestamp>, listed: Option<Timestamp>| {
-        planned.is_none() || planned.map(Timestamp::as_millisecond) == listed.map(Timestamp::as_millisecond)
-    };
-    // An end that was moved after the call is not the end that was asked for.
-    let end_may_differ = plan.put_at > called_at;
     credential.parent_acs_credential_id.is_none()
         && credential.is_usable
         && credential.access_method == plan.spec.access_method.as_str()
         && credential.is_multi_phone_sync_credential == is_multi_phone(plan)
-        && same(plan.spec.starts_at, credential.starts_at)
-        && (end_may_differ || same(plan.spec.ends_at, credential.ends_at))
+        && is_as_planned(plan.spec.starts_at, credential.starts_at)
         && clock::add(credential.created_at, CLOCK_SLACK) >= called_at
+}
+
+fn ends_as_planned(plan: &Plan, credential: &Credential) -> bool {
+    is_as_planned(plan.spec.ends_at, credential.ends_at)
+}
+
+fn is_as_planned(planned: Option<Timestamp>, listed: Option<Timestamp>) -> bool {
+    planned.is_none() || planned.map(Timestamp::as_millisecond) == listed.map(Timestamp::as_millisecond)
 }
 
 fn new_credential(plan: &Plan) -> NewCredential {
@@ -236,12 +267,7 @@ mod tests {
         assert!(!could(&|it| it.is_multi_phone_sync_credential = false), "a single key");
         assert!(!could(&|it| it.access_method = "card".to_owned()), "a card");
         assert!(!could(&|it| it.starts_at = it.ends_at), "another stay");
-        assert!(!could(&|it| it.ends_at = None), "another end");
+        assert!(could(&|it| it.ends_at = None), "its end can be moved");
         assert!(!could(&|it| it.created_at = "2026-03-01T09:00:00Z".parse().expect("a time")), "made long before");
-
-        let moved = Plan { put_at: "2026-03-01T10:00:05Z".parse().expect("a time"), ..plan.clone() };
-        let mut longer = credential();
-        longer.ends_at = Some("2026-03-05T10:00:00Z".parse().expect("a time"));
-        assert!(could_be(&moved, called_at, &longer), "its end was moved after the call");
     }
 }

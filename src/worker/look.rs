@@ -36,7 +36,18 @@ impl Hand<'_> {
             let phones = self.phones_that_count(plan, &known, told).await?;
             changed_keys(&plan.key, &known, &phones, &shown)
         };
+        let is_awaited = after.status == Status::Created || waits(&known, &keys);
+        let after = Issuance { overdue: after.overdue && is_awaited, ..after };
+        let after = self.due_again(plan, after, is_awaited);
         self.take_over(issuance, after, keys).await
+    }
+
+    /// Ends an issuance whose time is over, and which the provider holds nothing of.
+    pub(super) async fn end_without_credential(&self, issuance: &Issuance) -> Result<(), Trouble> {
+        if matches!(issuance.status, Status::Revoked | Status::Ended) {
+            return Ok(());
+        }
+        self.take_over(issuance, issuance.ended(), vec![]).await
     }
 
     pub(super) async fn get(&self, acs_credential_id: &str) -> Result<Option<Credential>, Trouble> {
@@ -100,17 +111,30 @@ impl Hand<'_> {
         keys: Vec<PhoneKey>,
     ) -> Result<(), Trouble> {
         let mut change = Change::default();
-        if after != *before {
+        if !after.stands_like(before) {
             change.ledger.push(after.entry());
-        }
-        change.ledger.extend(keys.iter().map(|key| key_entry(key, &before.user_identity_id)));
-        if change.ledger.is_empty() {
+        } else if keys.is_empty() && after.overdue == before.overdue {
             return Ok(());
         }
+        change.ledger.extend(keys.iter().map(|key| key_entry(key, &before.user_identity_id)));
         change.phone_keys = keys;
         change.issuances.push(after);
         self.commit(change).await
     }
+
+    /// With the time of its next look, as far as it can be said when something has just changed.
+    pub(super) fn due_again(&self, plan: &Plan, issuance: Issuance, is_awaited: bool) -> Issuance {
+        let now = self.now();
+        let changed = Issuance { changed_at: now, ..issuance };
+        let look_at = self.worker.settings.rhythm.next_look(plan, &changed, is_awaited.then_some(now), now);
+        Issuance { look_at, ..changed }
+    }
+}
+
+/// Whether a key is still not on its phone, once `changed` has been taken over.
+fn waits(known: &[PhoneKey], changed: &[PhoneKey]) -> bool {
+    let unchanged = known.iter().filter(|key| changed.iter().all(|other| other.device_id != key.device_id));
+    unchanged.chain(changed).any(|key| key.status == KeyStatus::Waiting)
 }
 
 fn key_entry(key: &PhoneKey, user_identity_id: &str) -> Entry {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::clock::{self, Clock, Entropy};
-use crate::domain::{Backoff, Outcome};
+use crate::domain::{Backoff, Outcome, Rhythm};
 use crate::provider::Provider;
 use crate::store::{Change, Claimed, RecordError, Store, StoreError};
 use classify::Trouble;
@@ -40,6 +40,8 @@ pub struct Settings {
     /// How long handlings may go on after the end was announced.
     pub drain: SignedDuration,
     pub backoff: Backoff,
+    /// When what was handled is looked at again.
+    pub rhythm: Rhythm,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             poll: SignedDuration::from_millis(500),
             drain: SignedDuration::from_secs(15),
             backoff: Backoff::default(),
+            rhythm: Rhythm::default(),
         }
     }
 }
@@ -147,7 +150,7 @@ impl Worker {
             if claimed.attempt > self.settings.backoff.attempts_max {
                 // Claimed again and again without an outcome: its handling may be what kills the worker.
                 let why = format!("taken up {} times and never brought to an end", claimed.attempt - 1);
-                return self.finish(&claimed, Some(Outcome::Park { why })).await;
+                return self.finish(&claimed, Some(classify::give_up(&claimed, why))).await;
             }
             let hand = Hand { worker: self, claimed: &claimed };
             let handled = AssertUnwindSafe(hand.handle()).catch_unwind();

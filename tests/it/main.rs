@@ -9,6 +9,7 @@ mod provider;
 mod queue;
 mod receiver;
 mod sandbox;
+mod sim;
 mod store;
 mod support;
 mod tidy;

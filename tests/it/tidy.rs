@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src`, what it is for, and the rooms that it may name.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     // The words and the rules know nothing else.
     ("domain", &[]),
     ("clock", &[]),
@@ -21,11 +21,16 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("provider", &["domain", "clock"]),
     // Only the worker changes an issuance.
     ("worker", &["domain", "clock", "provider", "store"]),
+    // The sweep puts things into the front of the flow, and changes no issuance.
+    ("sweep", &["clock", "store"]),
     // The ops API reads, and puts things into the front of the flow.
     ("ops", &["domain", "clock", "provider", "store", "queue", "http"]),
     // What follows joins the parts.
-    ("config", &["domain", "http", "queue", "receiver", "store", "provider", "worker"]),
-    ("service", &["clock", "config", "http", "lifecycle", "ops", "provider", "queue", "receiver", "store", "worker"]),
+    ("config", &["domain", "http", "queue", "receiver", "store", "provider", "worker", "sweep"]),
+    (
+        "service",
+        &["clock", "config", "http", "lifecycle", "ops", "provider", "queue", "receiver", "store", "sweep", "worker"],
+    ),
     (
         "cli",
         &[

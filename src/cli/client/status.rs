@@ -35,6 +35,10 @@ pub(super) async fn run(args: &Args, client: &Client, out: &mut Out<'_>) -> anyh
         out.line([label("parked"), Span::bad(status.parked.to_string()), next])?;
     }
     out.line([label("issuances"), counted(&status.issuances)])?;
+    if status.overdue > 0 {
+        let what = Span::faint("  a phone has waited too long for its key; see why with: keyferry tail");
+        out.line([label("overdue"), Span::bad(status.overdue.to_string()), what])?;
+    }
     out.line([label("phone keys"), counted(&status.phone_keys)])?;
     out.line([label("ledger"), format!("{} lines", status.ledger_head).into()])?;
     Ok(())

@@ -4,6 +4,7 @@
 //! is missing.
 
 mod credential;
+mod due;
 mod phone;
 mod plan;
 
@@ -36,6 +37,7 @@ pub(super) async fn handle(hand: &Hand<'_>) -> Result<Outcome, Trouble> {
         }
         Fact::PlanPut { plan_key, .. } => plan::put(hand, plan_key).await,
         Fact::PlanDeleted { plan_key, .. } => plan::deleted(hand, plan_key).await,
+        Fact::IssuanceDue { plan_key, .. } => due::look_again(hand, plan_key).await,
         Fact::Other => Ok(ignored("this type of event asks nothing of us")),
     }
 }

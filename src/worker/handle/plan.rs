@@ -21,18 +21,24 @@ pub(super) async fn put(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, Trou
         let again = plan.spec.aliases.iter().map(|(source, id)| Person::alias_subject(source, id)).collect();
         hand.commit(Change { again, ..Change::default() }).await?;
     }
-    // The person may have a phone since an earlier stay: then no webhook will come for this one.
+    if let Some(issuance) = bring_about(hand, &plan, issuance).await? {
+        move_end(hand, &plan, &issuance).await?;
+        hand.look(&plan, &issuance, None).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Ensures a live plan's credential, unless it still waits for the person's first phone: then `None`.
+pub(super) async fn bring_about(hand: &Hand<'_>, plan: &Plan, issuance: Issuance) -> Result<Option<Issuance>, Trouble> {
+    // The person may have a phone since an earlier stay, or no webhook told of it.
     let user_identity_id = &plan.spec.user_identity_id;
     let seen_at = hand.now();
     let listed = hand.provider().phones_of_person(user_identity_id).await?;
     phone::note_phones(hand, user_identity_id, seen_at, &listed, None).await?;
     if listed.is_empty() && !plan.spec.creates_at_once() && !issuance.may_have_credential() {
-        return Ok(Outcome::Done);
+        return Ok(None);
     }
-    let issuance = hand.ensure(&plan, issuance).await?;
-    move_end(hand, &plan, &issuance).await?;
-    hand.look(&plan, &issuance, None).await?;
-    Ok(Outcome::Done)
+    hand.ensure(plan, issuance).await.map(Some)
 }
 
 /// Moves the credential's end to the plan's, if it is another.

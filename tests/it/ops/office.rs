@@ -214,11 +214,11 @@ impl Office {
         let change = Change {
             again: vec![],
             ledger: vec![issuance.entry(), entry],
-            phones_seen_at: None,
             phones: vec![phone("phone-1"), phone("phone-2")],
             phone_keys: vec![issued, PhoneKey::waiting(key, "phone-2")],
             issuances: vec![issuance],
             outcome: Some(Outcome::Done),
+            ..Change::default()
         };
         self.receive(&format!("registered-{key}")).await;
         let now = self.bench.clock.now();

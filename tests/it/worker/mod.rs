@@ -6,6 +6,7 @@ mod line;
 mod main_job;
 mod order;
 mod pause;
+mod sweep;
 mod trouble;
 mod unknown;
 

@@ -1,7 +1,10 @@
 //! A call whose outcome nobody knows is asked about, once it has settled, and never repeated blindly.
 
 use jiff::SignedDuration;
+use keyferry::clock::add;
 use keyferry::domain::{KeyStatus, PlanSpec, Status};
+use keyferry::provider::Provider as _;
+use keyferry::store::PutPlan;
 
 use super::line::Side;
 use super::{Story, lost, registered, unavailable};
@@ -14,6 +17,7 @@ on_both_stores!(
     plans_alike_adopt_no_others_credential,
     plans_alike_whose_calls_were_lost_at_different_times_adopt_their_own,
     an_adopted_credential_can_be_cancelled_at_once,
+    an_end_moved_by_a_clock_that_was_set_back_hides_nothing,
 );
 
 /// A stay with a plan and a phone, whose registration has come in.
@@ -146,4 +150,21 @@ async fn an_adopted_credential_can_be_cancelled_at_once(bench: Bench) {
     assert_eq!(story.live_parents().await.len(), 1);
     story.ends_with(0).await;
     assert_eq!(story.issuance("booking").await.status, Status::Revoked);
+}
+
+/// When the end was moved is told by our clock, and that may have been set back since the call.
+async fn an_end_moved_by_a_clock_that_was_set_back_hides_nothing(bench: Bench) {
+    let story = Story::new(&bench).await;
+    let stay = arrived(&story, story.overriding_stay().await).await;
+    story.line.says(Side::After, "create_credential", lost());
+    story.step().await;
+    let parents = story.live_parents().await;
+    story.pass(-SignedDuration::from_mins(3));
+    let ends_at = stay.ends_at.map(|end| add(end, SignedDuration::from_hours(24)));
+    assert_eq!(story.put("booking", &PlanSpec { ends_at, ..stay }).await, PutPlan::Updated);
+
+    story.ends_with(1).await;
+    assert_eq!(story.issuance("booking").await.acs_credential_id.as_ref(), parents.first());
+    assert_eq!(story.client.get_credential(&parents[0]).await.expect("a credential").ends_at, ends_at);
+    assert_eq!(story.parents_ever().await, 1);
 }

@@ -1,0 +1,31 @@
+//! The section `sweep`.
+
+use super::{Judge, seconds};
+use crate::config::file;
+use crate::domain::Rhythm;
+use crate::sweep;
+
+impl Judge<'_> {
+    pub(super) fn sweep(&mut self, file: &file::Sweep) -> sweep::Settings {
+        self.at_least("sweep.looks_waiting_max", file.looks_waiting_max, 1);
+        sweep::Settings {
+            looks_waiting_max: file.looks_waiting_max,
+            look_again: seconds(file.look_most_seconds),
+            ..sweep::Settings::default()
+        }
+    }
+
+    /// When the worker has what it handled looked at again.
+    pub(super) fn rhythm(&mut self, file: &file::Sweep) -> Rhythm {
+        self.at_least("sweep.look_first_seconds", file.look_first_seconds, 1);
+        self.at_least("sweep.look_most_seconds", file.look_most_seconds, file.look_first_seconds);
+        self.at_least("sweep.refresh_seconds", file.refresh_seconds, 60);
+        self.at_least("sweep.overdue_seconds", file.overdue_seconds, 1);
+        Rhythm {
+            first: seconds(file.look_first_seconds),
+            most: seconds(file.look_most_seconds),
+            refresh: seconds(file.refresh_seconds),
+            overdue_after: seconds(file.overdue_seconds),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Schedules by the thousand: the real receiver, queue, store and worker in one process, on a clock that a seed moves,
+//! against the sandbox's world, with everything going wrong that can.
+//!
+//! A schedule is a seed's: the same seed plays the same, step for step, so that one that broke something is played again
+//! by its number (`KEYFERRY_SIM_SEED`). `KEYFERRY_SIM_SECONDS` plays fresh ones for so long.
+
+mod bus;
+mod desk;
+mod judge;
+mod outside;
+mod planted;
+mod post;
+mod process;
+mod schedule;
+mod staff;
+mod stage;
+mod town;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use keyferry::clock::{Entropy as _, SystemEntropy};
+
+use planted::Bug;
+use schedule::{Broken, Schedule};
+use stage::Stage;
+
+/// Seeds that every run plays.
+const FIXED: u64 = 200;
+/// How long fresh ones are played beside them.
+const FRESH: Duration = Duration::from_secs(20);
+/// How many schedules a planted bug may survive.
+const PLANTED_MAX: u64 = 5_000;
+
+static STAGES: AtomicU64 = AtomicU64::new(0);
+
+/// The schedules that were played, and what their traces come to.
+type Played = BTreeMap<u64, u64>;
+
+/// Plays on this thread until `next` has no more seeds, or one breaks something.
+fn play(bug: Option<Bug>, mut next: impl FnMut() -> Option<u64>) -> Result<Played, Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut stage = Stage::new(&format!("sim-{}", STAGES.fetch_add(1, Ordering::Relaxed)), bug).await;
+        let mut played = Played::new();
+        while let Some(seed) = next() {
+            let mut sum = DefaultHasher::new();
+            Schedule::play(&mut stage, seed).await?.hash(&mut sum);
+            played.insert(seed, sum.finish());
+        }
+        Ok(played)
+    })
+}
+
+/// Plays all seeds of `next`, on twice as many threads as there are processors: each waits for its database's.
+fn play_all(next: impl Fn() -> Option<u64> + Sync) -> usize {
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let players: Vec<_> = (0..threads).map(|_| scope.spawn(|| sound(play(None, &next)).len())).collect();
+        players.into_iter().map(|player| player.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
+    })
+}
+
+fn sound(played: Result<Played, Broken>) -> Played {
+    played.unwrap_or_else(|Broken { seed, why, trace }| {
+        panic!("{trace}\nthe schedule of KEYFERRY_SIM_SEED={seed} broke something:\n{why}")
+    })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "how a person asks for more than the suite plays")]
+    let asked = std::env::var(name).ok()?;
+    Some(asked.parse().unwrap_or_else(|_| panic!("{name} is a number, and not {asked:?}")))
+}
+
+#[test]
+fn whatever_happens_nothing_is_lost_and_nothing_is_done_twice() {
+    if let Some(seed) = variable("KEYFERRY_SIM_SEED") {
+        let mut seeds = [seed].into_iter();
+        println!("{:?}", sound(play(None, || seeds.next())));
+        return;
+    }
+    let began = Instant::now();
+    let first = SystemEntropy.next_u64() >> 1;
+    let given = AtomicU64::new(0);
+    let time = variable("KEYFERRY_SIM_SECONDS").map_or(FRESH, Duration::from_secs);
+    let played = play_all(|| match given.fetch_add(1, Ordering::Relaxed) {
+        number if number < FIXED => Some(number),
+        number if began.elapsed() < time => Some(first + number),
+        _ => None,
+    });
+    println!("{played} schedules, the fresh ones from seed {first} on, in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_seed_plays_the_same_again() {
+    let played = |seeds: [u64; 8]| {
+        let mut seeds = seeds.into_iter();
+        sound(play(None, || seeds.next()))
+    };
+    // In another order, so that what one schedule leaves behind would show in the next.
+    assert_eq!(played([1, 2, 3, 4, 5, 6, 7, 8]), played([8, 6, 4, 2, 7, 5, 3, 1]));
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in Bug::ALL {
+        let mut seeds = 0..PLANTED_MAX;
+        let Err(broken) = play(Some(bug), || seeds.next()) else { panic!("{bug:?} was not found") };
+        println!(
+            "{bug:?} was found by schedule {}: {}",
+            broken.seed + 1,
+            broken.why.lines().next().unwrap_or_default()
+        );
+    }
+}
