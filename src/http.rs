@@ -3,48 +3,64 @@
 //! `axum::serve` has neither a header timeout nor a connection limit, so this is hyper's own connection type in a loop
 //! of ours. The caller owns the port and the end: it binds the listener and cancels the token.
 //!
-//! What hyper answers by itself, before any router: 400 to bytes that are not HTTP, to lengths that are no numbers or
-//! differ, and to a transfer encoding that does not end in `chunked`; 431 to a head that is too large in bytes or lines;
-//! nothing, by closing, to a head that does not arrive in time, which is also how an idle connection ends. A
-//! Content-Length beside a Transfer-Encoding is read by the encoding alone and the connection then closed. What we add,
-//! because hyper lets it through: 414 to a long URI, 400 to any number of Hosts but one.
+//! HTTP is read as strictly as the strictest proxy would read it: `framing` ends a connection's input at the first byte
+//! that two readers could take differently, `objection` refuses what contradicts itself in a head that was read. hyper
+//! itself answers 431 to a head that is too large in bytes or lines, and closes without a word on a head that does not
+//! arrive in time, which is also how an idle connection ends. Whoever is turned away is counted by reason.
 
+mod client;
+mod framing;
 mod linger;
+mod places;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CONNECTION, HOST};
-use http::{Request, StatusCode, Version};
+use http::header::{CONNECTION, HOST, RETRY_AFTER};
+use http::uri::Authority;
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
+pub use client::{Cidr, CidrError};
 use linger::Linger;
+use places::{Full, Place, Places};
 
 /// hyper cannot work with a smaller buffer.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 /// Rest after a failed accept: the kernel is out of something that others must give back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are being told that there is no place for them; more are closed without a word.
+const TURNED_AWAY_MAX: usize = 64;
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const REFUSED: &str = "keyferry_http_refused_total";
 
 /// What one listener puts up with.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections served at once; the next one waits in the kernel's backlog.
+    /// Connections served at once. One more takes the place of the one that has waited longest without a request under
+    /// way; where there is none, it is turned away with a 503.
     pub connections: usize,
+    /// The same for the connections of one address, and for the requests of one client behind a trusted proxy.
+    pub connections_per_address: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
     /// From the moment a connection is ready for a request to the last byte of its head: what bounds both a head that
     /// trickles in and a connection that is kept open without a use.
     pub head_timeout: Duration,
@@ -62,6 +78,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_address: 512,
+            trusted_proxies: Vec::new(),
             head_timeout: Duration::from_secs(10),
             head_bytes: 32 * 1024,
             headers: 100,
@@ -75,30 +93,74 @@ impl Default for Limits {
 ///
 /// Returns how many connections were still open when it gave up waiting, and were cut; 0 is a clean end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) -> usize {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    metrics::describe_counter!(REFUSED, "Connections and requests turned away before any handler saw them, by reason");
+    let places = Places::new(limits.connections, limits.connections_per_address);
+    let farewells = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let graceful = GracefulShutdown::new();
     let http = protocol(&limits);
+    let limits = Arc::new(limits);
     let mut connections = JoinSet::new();
 
-    while let Some(Ok(place)) = shutdown.run_until_cancelled(Arc::clone(&places).acquire_owned()).await {
-        let Some((stream, peer)) = shutdown.run_until_cancelled(accept(&listener)).await else { break };
+    while let Some((stream, peer)) = shutdown.run_until_cancelled(accept(&listener)).await {
         while let Some(ended) = connections.try_join_next() {
             report(ended);
         }
-        let (router, uri_bytes) = (router.clone(), limits.uri_bytes);
-        let service = service_fn(move |request| answer(router.clone(), request, peer, uri_bytes));
-        let stream = TokioIo::new(Linger::new(stream, shutdown.clone()));
-        let connection = graceful.watch(http.serve_connection(stream, service));
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+        let peer = peer.ip().to_canonical();
+        let stream = Linger::new(stream, shutdown.clone());
+        let place = match places.take(peer, client::is_trusted(peer, &limits.trusted_proxies)) {
+            Ok(place) => place,
+            Err(full) => {
+                refused(match full {
+                    Full::Address => "connections_of_one_address",
+                    Full::Total => "connections",
+                });
+                if let Ok(permit) = Arc::clone(&farewells).try_acquire_owned() {
+                    connections.spawn(async move {
+                        turn_away(stream).await;
+                        drop(permit);
+                    });
+                }
+                continue;
             }
-            drop(place);
+        };
+        let leave = place.leave.clone();
+        let (router, limits) = (router.clone(), Arc::clone(&limits));
+        let service =
+            service_fn(move |request| answer(router.clone(), request, Arc::clone(&place), peer, Arc::clone(&limits)));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        connections.spawn(async move {
+            match leave.run_until_cancelled(connection).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => ended_early(&error),
+                None => refused("made_room"),
+            }
         });
     }
 
     drop(listener);
     drain(graceful, connections, limits.drain).await
+}
+
+/// Counts one that was turned away; `reason` is one of ours, never a client's.
+fn refused(reason: &'static str) {
+    metrics::counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+async fn turn_away(mut stream: Linger) {
+    // Whoever does not read it does not need it.
+    let _ = stream.write_all(TURNED_AWAY).await;
+    let _ = stream.shutdown().await;
+}
+
+fn ended_early(error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        refused("head_too_large");
+    } else if error.is_parse() {
+        refused("not_http");
+    } else if error.is_timeout() {
+        refused("head_too_slow");
+    }
+    tracing::debug!(%error, "a connection ended early");
 }
 
 fn protocol(limits: &Limits) -> http1::Builder {
@@ -151,15 +213,21 @@ async fn pause(duration: Duration) {
 async fn answer(
     router: Router,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    uri_bytes: usize,
+    place: Arc<Place>,
+    peer: IpAddr,
+    limits: Arc<Limits>,
 ) -> Result<Response, HangUp> {
-    if let Some(status) = objection(&request, uri_bytes) {
+    if let Some((status, reason)) = objection(&request, limits.uri_bytes) {
+        refused(reason);
         return Ok((status, [(CONNECTION, "close")]).into_response());
     }
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let Ok(response) = router.oneshot(request).await;
+    let client = client::address(peer, request.headers(), &limits.trusted_proxies);
+    let Some(_busy) = place.begin((client != peer).then_some(client)) else {
+        refused("requests_of_one_client");
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5"), (CONNECTION, "close")]).into_response());
+    };
+    let span = tracing::info_span!("request", %client);
+    let Ok(response) = router.oneshot(request.map(Body::new)).instrument(span).await;
     match response.extensions().get::<HangUp>() {
         Some(hang_up) => Err(*hang_up),
         None => Ok(response),
@@ -172,14 +240,28 @@ async fn answer(
 #[error("the connection is hung up on instead of answered")]
 pub struct HangUp;
 
-fn objection<B>(request: &Request<B>, uri_bytes: usize) -> Option<StatusCode> {
+/// What is wrong with a head that hyper could read: the answer, and its name in the metrics.
+fn objection<B>(request: &Request<B>, uri_bytes: usize) -> Option<(StatusCode, &'static str)> {
     if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > uri_bytes) {
-        return Some(StatusCode::URI_TOO_LONG);
+        return Some((StatusCode::URI_TOO_LONG, "uri_too_long"));
     }
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let old = request.version() < Version::HTTP_11;
-    let good = hosts == 1 || (hosts == 0 && old);
-    (!good).then_some(StatusCode::BAD_REQUEST)
+    if request.method() == Method::CONNECT {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "method"));
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let good = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes(), request.uri().authority()),
+        (Some(_), Some(_)) => false,
+    };
+    (!good).then_some((StatusCode::BAD_REQUEST, "host"))
+}
+
+/// A name or address with a port or without, and the same as in the request line where that names one too.
+fn is_host(host: &[u8], target: Option<&Authority>) -> bool {
+    Authority::try_from(host).is_ok_and(|host| {
+        !host.as_str().contains('@') && target.is_none_or(|target| target.as_str().eq_ignore_ascii_case(host.as_str()))
+    })
 }
 
 /// Asks every connection to end after its present request, and cuts those that do not in time.

@@ -22,8 +22,13 @@ pub struct Receiver {
     pub body_timeout_seconds: u64,
     /// A request's head that takes longer ends the connection.
     pub head_timeout_seconds: u64,
-    /// Connections served at once; more wait.
+    /// Connections served at once. One more takes the place of the one that has waited longest without a request; where
+    /// all are at work it is answered 503.
     pub connections_max: usize,
+    /// The same for the connections of one address, and for the requests under way of one client behind a proxy.
+    pub connections_per_address_max: usize,
+    /// Addresses or blocks (`10.0.0.0/8`) of the proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// How long open requests may go on after SIGTERM.
     pub drain_seconds: u64,
 }
@@ -36,6 +41,8 @@ impl Default for Receiver {
             body_timeout_seconds: 15,
             head_timeout_seconds: 10,
             connections_max: 1024,
+            connections_per_address_max: 512,
+            trusted_proxies: Vec::new(),
             drain_seconds: 10,
         }
     }

@@ -45,6 +45,7 @@ impl<'e> Judge<'e> {
             self.say("ops.listen", "beyond loopback the ops API needs a token: set KEYFERRY_OPS_TOKEN");
         }
         self.receiver(&file.receiver);
+        let trusted_proxies = self.proxies(&file.receiver.trusted_proxies);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
         let mut worker = self.worker(role, &file.worker, &file.provider);
@@ -63,6 +64,8 @@ impl<'e> Judge<'e> {
             },
             http: http::Limits {
                 connections: file.receiver.connections_max,
+                connections_per_address: file.receiver.connections_per_address_max,
+                trusted_proxies,
                 head_timeout: Duration::from_secs(file.receiver.head_timeout_seconds),
                 drain: Duration::from_secs(file.receiver.drain_seconds),
                 ..http::Limits::default()
@@ -100,6 +103,19 @@ impl<'e> Judge<'e> {
         }
     }
 
+    fn proxies(&mut self, listed: &[String]) -> Vec<http::Cidr> {
+        let mut proxies = Vec::new();
+        for text in listed {
+            match text.parse() {
+                Ok(proxy) => proxies.push(proxy),
+                Err(http::CidrError) => {
+                    self.say("receiver.trusted_proxies", format_args!("{text:?}: {}", http::CidrError));
+                }
+            }
+        }
+        proxies
+    }
+
     fn store_url(&mut self, url: &SecretString) {
         let url = url.expose_secret();
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
@@ -112,6 +128,7 @@ impl<'e> Judge<'e> {
         self.at_least("receiver.body_timeout_seconds", file.body_timeout_seconds, 1);
         self.at_least("receiver.head_timeout_seconds", file.head_timeout_seconds, 1);
         self.at_least("receiver.connections_max", file.connections_max, 1);
+        self.at_least("receiver.connections_per_address_max", file.connections_per_address_max, 1);
     }
 }
 

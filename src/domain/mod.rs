@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod phone;
 pub mod plan;
 pub mod rhythm;
+pub mod text;
 
 pub use event::{Event, Fact, Person};
 pub use issuance::{Issuance, Status};

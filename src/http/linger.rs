@@ -1,4 +1,4 @@
-//! Closing a connection so that the last answer arrives.
+//! A connection under hyper: its input watched by [`Framing`], and closed so that the last answer arrives.
 //!
 //! A socket that is closed while bytes of the peer lie unread is reset by the kernel, and the reset overtakes the answer
 //! on its way out: a sender that is told "too large" in the middle of its body would see a broken connection instead. So
@@ -14,12 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::framing::Framing;
+use super::refused;
+
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A TCP stream whose shutdown waits, up to a second, for the peer to finish too. When the whole server ends it does not
 /// wait: idle peers, who need not notice before their next request, would hold up the end.
 pub(super) struct Linger {
     stream: TcpStream,
+    framing: Framing,
     hurry: CancellationToken,
     /// Set once our half is shut.
     patience: Option<BoxFuture<'static, ()>>,
@@ -27,7 +31,7 @@ pub(super) struct Linger {
 
 impl Linger {
     pub(super) fn new(stream: TcpStream, hurry: CancellationToken) -> Self {
-        Self { stream, hurry, patience: None }
+        Self { stream, framing: Framing::default(), hurry, patience: None }
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -45,7 +49,18 @@ impl Linger {
 
 impl AsyncRead for Linger {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if self.framing.is_over() {
+            // The end of the input, as far as hyper is concerned.
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let kept = self.framing.pass(&mut buffer.filled_mut()[before..]);
+        buffer.set_filled(before + kept);
+        if self.framing.is_over() {
+            refused("framing");
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

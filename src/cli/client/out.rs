@@ -5,6 +5,8 @@
 
 use std::io::{self, Write};
 
+use crate::domain::text::is_steering;
+
 /// Where a command prints.
 pub struct Out<'w> {
     writer: &'w mut (dyn Write + Send),
@@ -50,11 +52,6 @@ impl Span {
     fn cleaned(&self) -> String {
         self.text.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect()
     }
-}
-
-/// Control characters, and those that turn the direction of text around.
-fn is_steering(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl Tone {

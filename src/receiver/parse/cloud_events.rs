@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::field::{self, Field};
-use super::{Headers, Item, Unreadable, free_type};
+use super::{Headers, Item, Unreadable, document, free_type};
 use crate::domain::{Event, Fact, Person};
 use crate::receiver::verify::{Verified, digest};
 
@@ -79,7 +79,7 @@ fn is_binary(headers: &Headers) -> bool {
 
 fn binary(source: &str, body: &Bytes, headers: &Headers) -> Result<Event, Unreadable> {
     let attribute = |name: &str| headers.get(name).map_or(Field::Missing, |text| Field::Text(text.into()));
-    let text = field::text_of(body)?;
+    let text = document::object(body)?;
     event(
         source,
         &CloudEvent {
@@ -94,7 +94,7 @@ fn binary(source: &str, body: &Bytes, headers: &Headers) -> Result<Event, Unread
 }
 
 fn single(source: &str, body: &[u8]) -> Result<Event, Unreadable> {
-    event(source, &field::object(field::text_of(body)?)?)
+    event(source, &field::object(document::object(body)?)?)
 }
 
 fn event(source: &str, event: &CloudEvent<'_>) -> Result<Event, Unreadable> {
@@ -125,7 +125,7 @@ fn fact(source: &str, event_type: &str, data: Option<&RawValue>) -> Result<Fact,
     let Some(data) = data.filter(|_| matches!(event_type, "com.origo.mi.endpoint" | "com.origo.mi.credential")) else {
         return Ok(Fact::Other);
     };
-    let data: Data<'_> = field::object(field::text_of(data.get().as_bytes())?)?;
+    let data: Data<'_> = field::object(document::object(data.get().as_bytes())?)?;
     let status = data.status.id("data.status")?;
     let person = || -> Result<Person, Unreadable> {
         Ok(Person::Alias { source: source.to_owned(), id: user_id(data.user_id)? })

@@ -8,30 +8,17 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Unreadable;
+use crate::domain::text::is_steering;
 
 /// Bytes of an id; every known sender uses UUIDs or shorter keys.
 const ID_BYTES_MAX: usize = 256;
 /// Bytes of an event type, which is also the routing key on the bus (AMQP allows 255).
 const EVENT_TYPE_BYTES_MAX: usize = 128;
 
-/// The body as text, if it can be the text of a JSON object at all.
-pub(super) fn text_of(body: &[u8]) -> Result<&str, Unreadable> {
-    if body.is_empty() {
-        return Err(Unreadable::new("The body is empty."));
-    }
-    let text = str::from_utf8(body)
-        .map_err(|error| Unreadable::new(format!("The body is not UTF-8: byte {} is wrong.", error.valid_up_to())))?;
-    match text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next() {
-        Some(b'{') => Ok(text),
-        Some(_) => Err(Unreadable::new("The body is not a JSON object.")),
-        None => Err(Unreadable::new("The body is nothing but white space.")),
-    }
-}
-
-/// Reads the one JSON object that `text` is. A field of `T` that occurs twice is an error, as is anything after the end.
+/// Reads the one JSON object that `text` is, which [`document`](super::document) has looked over.
 pub(super) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Unreadable> {
     // What serde_json says here holds positions and our own field names, never content: values of a wrong type, whose
-    // errors would quote them, are taken in by `Field`, and `text_of` has seen the opening brace.
+    // errors would quote them, are taken in by `Field`, and `document` has seen the opening brace.
     serde_json::from_str(text).map_err(|error| Unreadable::new(format!("The body is not the JSON we read: {error}.")))
 }
 
@@ -58,8 +45,8 @@ impl Field<'_> {
             Err(Unreadable::new(format!("`{name}` is empty.")))
         } else if text.len() > ID_BYTES_MAX {
             Err(Unreadable::new(format!("`{name}` is longer than {ID_BYTES_MAX} bytes.")))
-        } else if text.chars().any(char::is_control) {
-            Err(Unreadable::new(format!("`{name}` contains a control character.")))
+        } else if text.chars().any(is_steering) {
+            Err(Unreadable::new(format!("`{name}` contains a control character or one that turns text around.")))
         } else {
             Ok(Some(text.to_owned()))
         }

@@ -1,10 +1,12 @@
 //! What does a proven body say? One file per kind of body, each a small borrowed read of the few fields that we use.
 //!
-//! No tree of the JSON is built where the fields are known: those that nobody reads cost a scan and nothing else. A body
-//! that cannot be understood is not the sender's forgery but somebody's mistake, ours included, so it becomes an
-//! [`Unreadable`] that a person will look at, not a refusal that the sender would repeat for a day.
+//! `document` looks over the bytes before anything is read from them. No tree of the JSON is built where the fields are
+//! known: those that nobody reads cost a scan and nothing else. A body that cannot be understood is not the sender's
+//! forgery but somebody's mistake, ours included, so it becomes an [`Unreadable`] that a person will look at, not a
+//! refusal that the sender would repeat for a day.
 
 mod cloud_events;
+mod document;
 mod field;
 pub mod pointers;
 mod seam;
@@ -75,7 +77,7 @@ impl Shape {
     #[must_use]
     pub fn read(&self, source: &str, delivery: &Verified, received_at: Timestamp, headers: &Headers) -> Vec<Item> {
         let body = delivery.body();
-        let text = || field::text_of(body);
+        let text = || document::object(body);
         match self {
             Self::Seam => whole(delivery, text().and_then(|text| seam::read(source, text))),
             Self::Standard => whole(delivery, text().and_then(|text| standard::read(source, text))),

@@ -135,7 +135,8 @@ fn variations() -> Vec<(Kind, Value)> {
         Some(json!(true)),
         Some(json!(["x"])),
         Some(json!({"x": 1})),
-        Some(json!("a\u{0}b")),
+        Some(json!("a\u{1b}b")),
+        Some(json!("a\u{202e}b")),
         Some(json!("a\u{85}b")),
         Some(json!("a".repeat(256))),
         Some(json!("a".repeat(257))),
@@ -232,22 +233,24 @@ fn what_is_no_single_json_object_is_named_without_being_repeated() {
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (b"".into(), "The body is empty."),
         (b" \n".into(), "The body is nothing but white space."),
-        (format!("\u{feff}{GOOD}").into(), "The body is not a JSON object."),
-        (GOOD.encode_utf16().flat_map(u16::to_be_bytes).collect(), "The body is not a JSON object."),
+        (format!("\u{feff}{GOOD}").into(), "The body begins with a byte order mark."),
+        (GOOD.encode_utf16().flat_map(u16::to_be_bytes).collect(), "no value at byte 0"),
         (b"[1]".into(), "The body is not a JSON object."),
         (b"\"hunter2\"".into(), "The body is not a JSON object."),
         (b"{\"event_id\":\"\xc0\xaf\"}".into(), "The body is not UTF-8: byte 13 is wrong."),
-        (format!("{GOOD}{GOOD}").into(), "trailing characters"),
-        (format!("{GOOD} x").into(), "trailing characters"),
-        (GOOD[..40].into(), "EOF while parsing"),
-        (GOOD.replace("e1", r"\ud800").into(), "hex escape"),
-        (GOOD.replace("e1", "a\u{1}b").into(), "control character"),
-        (GOOD.replace("e1", r"a\u0000b").into(), "`event_id` contains a control character."),
-        (GOOD.replace('}', r#","event_id":"e2"}"#).into(), "duplicate field `event_id`"),
-        (GOOD.replace('}', r#","event\u005fid":"e2"}"#).into(), "duplicate field `event_id`"),
-        (GOOD.replace('}', ",}").into(), "trailing comma"),
-        (GOOD.replace("\"e1\"", "NaN").into(), "expected value"),
-        (GOOD.replace("\"e1\"", "1e400").into(), "number out of range"),
+        (format!("{GOOD}{GOOD}").into(), "something follows the end"),
+        (format!("{GOOD} x").into(), "something follows the end"),
+        (GOOD[..40].into(), "the body ends too early"),
+        (GOOD.replace("e1", r"\ud800").into(), "half a surrogate pair"),
+        (GOOD.replace("e1", "a\u{1}b").into(), "a control character"),
+        (GOOD.replace("e1", r"a\u0000b").into(), "a NUL"),
+        (GOOD.replace("e1", r"a\u001bb").into(), "`event_id` contains a control character"),
+        (GOOD.replace("e1", "a\u{202e}b").into(), "`event_id` contains a control character"),
+        (GOOD.replace('}', r#","event_id":"e2"}"#).into(), "a key twice"),
+        (GOOD.replace('}', r#","event\u005fid":"e2"}"#).into(), "a key twice"),
+        (GOOD.replace('}', ",}").into(), "no key"),
+        (GOOD.replace("\"e1\"", "NaN").into(), "no value"),
+        (GOOD.replace("\"e1\"", "1e400").into(), "a number out of range"),
         (GOOD.replace("\"e1\"", "12345678901234567890123").into(), "`event_id` is a number, not a string."),
         (GOOD.replace("\"e1\"", "{\"hunter2\":[]}").into(), "`event_id` is an object, not a string."),
         (GOOD.replace("\"e1\"", "[\"hunter2\"]").into(), "`event_id` is an array, not a string."),
@@ -265,12 +268,15 @@ fn what_is_no_single_json_object_is_named_without_being_repeated() {
 }
 
 #[test]
-fn a_deep_or_wide_body_is_read_past_or_put_aside() {
+fn a_deep_or_wide_body_is_put_aside_before_anything_is_read() {
     let more = |rest: String| GOOD.replace('}', &format!(",\"rest\":{rest}}}"));
-    let keys: Vec<_> = (0..20_000).map(|key| format!("\"k{key}\":{key}")).collect();
-    assert!(read(Kind::Seam, more(format!("{{{}}}", keys.join(",")))).is_ok(), "20,000 keys nobody reads");
-    assert!(read(Kind::Seam, more("[".repeat(100_000))).is_err(), "100,000 levels never closed");
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(read(Kind::Seam, more(deep.clone())).is_ok(), "100,000 levels nobody reads, and no stack is used for them");
-    assert!(read(Kind::Seam, GOOD.replace("\"e1\"", &deep)).is_err(), "100,000 levels in a field that is read");
+    let keys = |count: usize| (0..count).map(|key| format!("\"k{key}\":{key}")).collect::<Vec<_>>().join(",");
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(read(Kind::Seam, more(format!("{{{}}}", keys(5000)))).is_ok(), "5,000 keys that nobody reads");
+    assert!(why(Kind::Seam, more(format!("{{{}}}", keys(20_000)))).contains("too many values"));
+    assert!(read(Kind::Seam, more(nested(60))).is_ok(), "60 levels that nobody reads");
+    assert!(why(Kind::Seam, more(nested(100_000))).contains("too many levels"));
+    assert!(why(Kind::Seam, more("[".repeat(100_000))).contains("too many levels"));
+    assert!(why(Kind::Seam, GOOD.replace("\"e1\"", &nested(100_000))).contains("too many levels"));
+    assert!(why(Kind::Seam, more(r#"{"a":{"b":1,"b":1}}"#.to_owned())).contains("a key twice"), "where nobody reads");
 }

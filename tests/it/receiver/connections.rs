@@ -26,12 +26,40 @@ async fn broken_requests_are_refused_and_what_follows_is_not_read() {
         ("HTTP/9.9", &[400], good.clone().line("POST /webhooks/app HTTP/9.9").bytes()),
         ("no Host", &[400], good.clone().without("Host").bytes()),
         ("two Hosts", &[400], good.clone().with("Host", "keys.example.com").bytes()),
+        ("a list of Hosts", &[400], good.clone().set("Host", "keys.example.com, evil.example").bytes()),
+        ("a Host with a user", &[400], good.clone().set("Host", "keys.example.com@evil.example").bytes()),
+        ("an empty Host", &[400], good.clone().set("Host", "").bytes()),
+        ("another host in the target", &[400], {
+            good.clone().line("POST http://evil.example/webhooks/app HTTP/1.1").bytes()
+        }),
+        ("CONNECT", &[405], good.clone().line("CONNECT keys.example.com:443 HTTP/1.1").bytes()),
+        ("a bare LF", &[400], good.clone().with("X", "y\nZ: z").bytes()),
+        ("a bare CR", &[400], good.clone().with("X", "y\rZ: z").bytes()),
+        ("a bare LF at the head's end", &[400], {
+            let mut bytes = good.head();
+            bytes.truncate(bytes.len() - 2);
+            [bytes, b"\n".to_vec(), good.body.clone()].concat()
+        }),
+        ("all lines with a bare LF", &[400], {
+            let head = String::from_utf8(good.head()).expect("text").replace("\r\n", "\n");
+            [head.into_bytes(), good.body.clone()].concat()
+        }),
+        ("a length beside an encoding", &[400], {
+            good.clone().with("Content-Length", "4").with("Transfer-Encoding", "chunked").head()
+        }),
+        ("an encoding beside a length", &[400], {
+            good.clone().with("Transfer-Encoding", "chunked").with("Content-Length", "4").head()
+        }),
+        ("encoded twice", &[400], good.clone().with("Transfer-Encoding", "gzip, chunked").bytes()),
+        ("chunked twice", &[400], {
+            good.clone().with("Transfer-Encoding", "chunked").with("Transfer-Encoding", "chunked").bytes()
+        }),
         ("different lengths", &[400], good.clone().with("Content-Length", "2").with("Content-Length", "3").bytes()),
         ("a list of lengths", &[400], good.clone().with("Content-Length", "2, 2").bytes()),
         ("length with a sign", &[400], good.clone().with("Content-Length", "+2").bytes()),
         ("length below zero", &[400], good.clone().with("Content-Length", "-2").bytes()),
         ("length in hex", &[400], good.clone().with("Content-Length", "0x2").bytes()),
-        ("length at the end of u64", &[431], good.clone().with("Content-Length", "18446744073709551615").bytes()),
+        ("length at the end of u64", &[400, 431], good.clone().with("Content-Length", "18446744073709551615").bytes()),
         ("length beyond u64", &[400], good.clone().with("Content-Length", "99999999999999999999").bytes()),
         ("unknown encoding", &[400], good.clone().with("Transfer-Encoding", "xchunked").bytes()),
         ("chunked not last", &[400], good.clone().with("Transfer-Encoding", "chunked, gzip").bytes()),
@@ -59,21 +87,29 @@ async fn broken_requests_are_refused_and_what_follows_is_not_read() {
 }
 
 #[tokio::test]
-async fn length_beside_an_encoding_is_read_by_the_encoding_alone() {
+async fn a_chunked_body_that_two_readers_could_take_differently_is_cut_off() {
     let served = Served::start().await;
+    let head = Post::app("").with("Transfer-Encoding", "chunked").head();
     let smuggled = Post::app(REGISTERED).bytes();
-    for length_first in [true, false] {
-        let encodings = [("Content-Length", "4"), ("Transfer-Encoding", "chunked")];
-        let order = if length_first { [0, 1] } else { [1, 0] };
-        let mut post = Post::app("");
-        for index in order {
-            post = post.with(encodings[index].0, encodings[index].1);
-        }
+    for chunks in [
+        "5\n12345\r\n0\r\n\r\n",
+        "5\r\n12345\n0\r\n\r\n",
+        "5 \r\n12345\r\n0\r\n\r\n",
+        "0x5\r\n12345\r\n0\r\n\r\n",
+        "5;\n12345\r\n0\r\n\r\n",
+        "0\r\nX: y\n\r\n",
+        "-1\r\n",
+        "fffffffffffffffff\r\n",
+    ] {
         let mut wire = Wire::to(served.at).await;
-        wire.send(&post.head()).await.send(b"0\r\n\r\n").await.send(&smuggled).await;
-        assert_eq!(wire.answer().await.map(|answer| answer.status), Some(202), "an empty body, put aside");
-        assert!(wire.ends().await);
-        assert_eq!(served.published().len(), 1, "what follows is not read as a request");
+        wire.send(&head).await.send(chunks.as_bytes()).await.send(&smuggled).await;
+        assert_eq!(wire.answer().await.map(|answer| answer.status), Some(400), "{chunks:?}");
+        assert!(wire.ends().await && served.published().is_empty(), "{chunks:?}");
+    }
+    let mut wire = Wire::to(served.at).await;
+    wire.send(&head).await.send(b"0;x=y\r\nX: y\r\n\r\n").await.send(&smuggled).await;
+    for _ in 0..2 {
+        assert_eq!(wire.answer().await.map(|answer| answer.status), Some(202), "extensions and trailers are read past");
     }
 }
 
@@ -140,20 +176,67 @@ async fn a_refused_expectation_is_not_encouraged() {
     assert_eq!(exchange(served.at, &large).await.map(|answer| answer.status), Some(413), "and no 100 before it");
 }
 
+/// A connection with a request under way: its head was read, as the 100 shows, and its body is waited for.
+async fn busy(served: &Served) -> Wire {
+    let mut wire = Wire::to(served.at).await;
+    wire.send(&Post::app(REGISTERED).with("Expect", "100-continue").head()).await;
+    assert_eq!(wire.answer().await.map(|answer| answer.status), Some(100));
+    wire
+}
+
 #[tokio::test]
-async fn beyond_the_limit_a_connection_waits_for_its_turn() {
+async fn beyond_the_limit_the_longest_idle_makes_room_and_a_busy_one_does_not() {
     let served = served(http::Limits { connections: 2, ..http::Limits::default() }).await;
-    let (mut first, mut second) = (Wire::to(served.at).await, Wire::to(served.at).await);
+    let mut silent = Wire::to(served.at).await;
+    let mut first = busy(&served).await;
+    let mut second = busy(&served).await;
+    assert!(silent.ends().await, "it has waited longest, and nothing was under way");
+    let mut third = Wire::to(served.at).await;
+    let answer = third.answer().await.expect("it is told so");
+    assert_eq!(
+        (answer.status, answer.header("retry-after"), answer.header("connection")),
+        (503, Some("5"), Some("close"))
+    );
+    assert!(third.ends().await);
     for wire in [&mut first, &mut second] {
-        wire.send(&Post::app(REGISTERED).bytes()).await;
+        wire.send(REGISTERED.as_bytes()).await;
         assert_eq!(wire.answer().await.map(|answer| answer.status), Some(202));
     }
-    let mut third = Wire::to(served.at).await;
-    third.send(&Post::app(REGISTERED).bytes()).await;
-    let early = tokio::time::timeout(Duration::from_millis(100), third.answer()).await;
-    assert!(early.is_err(), "both places are taken");
-    drop(first);
-    assert_eq!(third.answer().await.map(|answer| answer.status), Some(202));
+    let mut fourth = Wire::to(served.at).await;
+    fourth.send(&Post::app(REGISTERED).bytes()).await;
+    assert_eq!(fourth.answer().await.map(|answer| answer.status), Some(202), "there is room again");
+}
+
+#[tokio::test]
+async fn a_thousand_silent_connections_are_in_nobodys_way() {
+    let served = served(http::Limits { connections: 20, connections_per_address: 10, ..http::Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..1000 {
+        silent.push(Wire::to(served.at).await);
+    }
+    for _ in 0..20 {
+        let answer = exchange(served.at, &Post::app(REGISTERED).bytes()).await;
+        assert_eq!(answer.map(|answer| answer.status), Some(202));
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_and_a_trusted_proxy_speaks_for_many() {
+    let limits = http::Limits { connections_per_address: 1, ..http::Limits::default() };
+    let direct = served(limits.clone()).await;
+    let _busy = busy(&direct).await;
+    assert_eq!(Wire::to(direct.at).await.answer().await.map(|answer| answer.status), Some(503));
+
+    let trusted_proxies = vec!["127.0.0.0/8".parse().expect("a block")];
+    let proxied = served(http::Limits { trusted_proxies, ..limits }).await;
+    let from = |client: &str| Post::app(REGISTERED).with("X-Forwarded-For", client);
+    let mut held = Wire::to(proxied.at).await;
+    held.send(&from("1.1.1.1, 203.0.113.5").with("Expect", "100-continue").head()).await;
+    assert_eq!(held.answer().await.map(|answer| answer.status), Some(100));
+    for (client, expected) in [("2.2.2.2, 203.0.113.5", 503), ("203.0.113.6", 202), ("::ffff:203.0.113.5", 503)] {
+        let answer = exchange(proxied.at, &from(client).bytes()).await;
+        assert_eq!(answer.map(|answer| answer.status), Some(expected), "{client}");
+    }
 }
 
 #[tokio::test]
