@@ -6,7 +6,7 @@ use crate::domain::Rhythm;
 use crate::store::Retention;
 use crate::sweep;
 
-impl Judge {
+impl Judge<'_> {
     pub(super) fn sweep(
         &mut self,
         file: &file::Sweep,
