@@ -196,10 +196,14 @@ async function linesAppear(page) {
 async function hostileTextIsText(page) {
   const mirrored = 'abc\u202e\u2066fdp.exe'
   await sendEvent({ event_id: HOSTILE_ID, user_identity_id: '__proto__' })
-  await sendEvent({ event_id: mirrored, event_type: '__proto__' })
+  // The receiver parks an id that turns text around; its body is shown with what turns it made visible.
+  await sendEvent({ event_id: mirrored })
+  await sendEvent({ event_id: 'of-the-prototype', event_type: '__proto__' })
   await sendEvent({ event_id: 'javascript:alert(1)', event_type: 'constructor' })
   await line(page, HOSTILE_ID).first().waitFor()
-  await line(page, 'abc⟨U+202E⟩⟨U+2066⟩fdp.exe').first().waitFor()
+  const parked = page.locator('#parked > li', { hasText: 'turns text around' })
+  await parked.getByText('Headers and body').click()
+  await parked.getByText('abc⟨U+202E⟩⟨U+2066⟩fdp.exe').waitFor()
   await line(page, '__proto__').first().waitFor()
   await line(page, 'constructor').first().waitFor()
   await line(page, HOSTILE_KEY).first().waitFor()
@@ -228,7 +232,7 @@ async function parkedIsSettled(page) {
   await sendEvent({ event_id: 'comes-later', user_identity_id: guests[1].user_identity_id })
   await page.locator('#parked > li', { hasText: 'comes-later' }).waitFor()
   await send(`{"event_id": "${'<b>unreadable</b>'}`)
-  const unreadable = page.locator('#parked > li', { hasText: 'not the JSON' })
+  const unreadable = page.locator('#parked > li', { hasText: '<b>unreadable</b>' })
   await unreadable.waitFor()
   await unreadable.getByText('Headers and body').click()
   await unreadable.getByText('<b>unreadable</b>').waitFor()
@@ -252,11 +256,13 @@ async function parkedIsSettled(page) {
   assert.equal(await unreadable.count(), 1, 'one press discards nothing')
   await unreadable.getByRole('button', { name: /Discard/ }).click()
   await line(page, 'event.discarded').first().waitFor()
-  // The hostile sender's person is nobody: that is parked, too, and there are no others.
-  const hostile = page.locator('#parked > li').getByText(HOSTILE_ID).first()
-  await hostile.waitFor()
-  await page.getByRole('button', { name: /Discard/ }).first().click()
-  await page.getByRole('button', { name: /Discard/ }).first().click()
+  // What the hostile sender sent is parked, too, and there are no others.
+  for (const text of [HOSTILE_ID, 'turns text around']) {
+    const item = page.locator('#parked > li', { hasText: text })
+    await item.getByRole('button', { name: /Discard/ }).click()
+    await item.getByRole('button', { name: /Discard/ }).click()
+    await item.waitFor({ state: 'detached' })
+  }
   await page.getByText('Nothing waits for a person.').waitFor()
 }
 
