@@ -134,8 +134,8 @@ impl Provider for Paced {
         self.call(self.pace.provider.get_acs_system(acs_system_id)).await
     }
 
-    async fn list_events(&self, since: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
-        self.call(self.pace.provider.list_events(since)).await
+    async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
+        self.call(self.pace.provider.list_events(since, until)).await
     }
 
     async fn launch_enrollment_automation(
