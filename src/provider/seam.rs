@@ -57,10 +57,10 @@ const EVENT_TYPES: [&str; 8] = [
 
 /// Seam, or anything that speaks like it.
 pub struct SeamClient {
-    sender: Sender,
+    pub(super) sender: Sender,
     pages_max: usize,
-    retry_after_max: Duration,
-    clock: Arc<dyn Clock>,
+    pub(super) retry_after_max: Duration,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl SeamClient {

@@ -7,6 +7,7 @@
 
 mod due;
 mod inbox;
+mod inspect;
 mod migrate;
 mod pace;
 mod parked;
@@ -30,6 +31,7 @@ use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
 use sql::{Db, Tx, Value};
 
 pub use due::NextLook;
+pub use inspect::{Inspection, inspect, sqlite_file};
 pub use migrate::{SchemaState, migrate};
 pub use parked::{ParkedEvent, ParkedItem, Settled};
 pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};
