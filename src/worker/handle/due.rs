@@ -64,6 +64,7 @@ async fn conclude(hand: &Hand<'_>, plan_key: &str, trouble: Option<&Trouble>) ->
 fn held_up_by(issuance: &Issuance, trouble: Option<&Trouble>) -> String {
     match (trouble, issuance.status, &issuance.error) {
         (Some(Trouble::Provider(error)), ..) => format!("the provider could not be asked, {error}"),
+        (Some(Trouble::Lost { error, .. }), ..) => error.to_string(),
         (Some(Trouble::Unsettled { why, .. }), ..) => why.clone(),
         (_, Status::Created | Status::Issued, _) => {
             "the credential exists, and the provider has not brought its key to the phone".to_owned()
