@@ -19,6 +19,7 @@
 //! | [`sandbox`] | a Seam-compatible server, the other end of demos and tests |
 //! | [`config`], [`telemetry`], [`lifecycle`] | what a process is told, says, and how it ends |
 //! | [`service`] | joins the parts into roles |
+//! | [`doctor`] | looks at a set-up from outside, and says what is wrong with it |
 //! | [`cli`] | the commands |
 //!
 //! # What must stay true
@@ -42,6 +43,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod domain;
 pub mod http;
 pub mod lifecycle;

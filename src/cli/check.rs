@@ -30,16 +30,22 @@ pub(super) enum For {
     Migrate,
 }
 
+impl For {
+    pub(super) fn role(self) -> Role {
+        match self {
+            Self::Run => Role::Run,
+            Self::Serve => Role::Serve,
+            Self::Work => Role::Work,
+            Self::Migrate => Role::Migrate,
+        }
+    }
+}
+
 pub(super) fn run(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
     let text = match command {
         Command::Schema => file::schema(),
         Command::Check { role, server } => {
-            let role = match role {
-                For::Run => Role::Run,
-                For::Serve => Role::Serve,
-                For::Work => Role::Work,
-                For::Migrate => Role::Migrate,
-            };
+            let role = role.role();
             config::load(role, &server.flags(), environment, server.store.file()?.as_deref())?;
             "the configuration is good\n".to_owned()
         }

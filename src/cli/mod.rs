@@ -3,6 +3,7 @@
 mod check;
 pub mod client;
 mod demo;
+mod doctor;
 mod roles;
 mod sandbox;
 pub mod send;
@@ -69,6 +70,10 @@ enum Command {
     },
     #[command(flatten)]
     Client(client::Command),
+    /// Look at configuration, store, broker, provider, clocks and ports; say what is wrong and what to do
+    ///
+    /// Nothing is changed anywhere. Ends with 1 if there is a problem; warnings alone end with 0.
+    Doctor(doctor::Args),
     /// Bring the store's schema to the version of this program
     Migrate(StoreArgs),
     /// Check the configuration, or print its schema
@@ -169,6 +174,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> 
             Command::Sandbox(args) => sandbox::run(args, Arc::new(SystemClock)).await.map(|()| ExitCode::SUCCESS),
             Command::Send { send, config } => roles::send(send, config.as_deref(), environment).await,
             Command::Client(command) => ask(command, environment).await,
+            Command::Doctor(args) => doctor::run(args, environment).await,
             Command::Migrate(args) => roles::migrate(args, environment).await,
             Command::Config(command) => check::run(command, environment),
         }
@@ -195,7 +201,12 @@ fn wants_colour(environment: &Environment) -> bool {
 
 fn log(command: &Command, environment: &Environment) {
     let is_server = matches!(command, Command::Run(_) | Command::Serve(_) | Command::Work(_) | Command::Sandbox(_));
-    let default = if is_server { "info" } else { "warn" };
+    let default = match command {
+        _ if is_server => "info",
+        // What it finds it says itself.
+        Command::Doctor(_) => "off",
+        _ => "warn",
+    };
     let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let filter = get("KEYFERRY_LOG").or_else(|| get("RUST_LOG")).unwrap_or(default);
     let format = if get("KEYFERRY_LOG_FORMAT") == Some("json") { LogFormat::Json } else { LogFormat::Text };

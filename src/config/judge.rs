@@ -44,6 +44,9 @@ impl<'e> Judge<'e> {
         if role != Role::Migrate && !ops_listen.ip().is_loopback() && ops_token.is_none() {
             self.say("ops.listen", "beyond loopback the ops API needs a token: set KEYFERRY_OPS_TOKEN");
         }
+        if let Some(token) = &ops_token {
+            self.ops_token(token, ops_listen);
+        }
         self.receiver(&file.receiver);
         let trusted_proxies = self.proxies(&file.receiver.trusted_proxies);
         self.store_url(&file.store.url);
@@ -77,6 +80,7 @@ impl<'e> Judge<'e> {
             store_url: file.store.url,
             store_connections_max: file.store.connections_max.max(2),
             rabbitmq,
+            management_url: self.management_url(file.queue.management_url),
             direct: direct::Settings {
                 publish_deadline: Duration::from_secs(file.queue.publish_deadline_seconds),
                 in_flight_max: file.queue.in_flight_max,
@@ -85,6 +89,17 @@ impl<'e> Judge<'e> {
             provider,
             worker,
             sweep,
+        }
+    }
+
+    /// A token is all that stands between a network and the doors, and nothing counts the guesses.
+    fn ops_token(&mut self, token: &SecretString, listen: SocketAddr) {
+        const BYTES_MIN: usize = 16;
+        let token = token.expose_secret();
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.say("ops.token", "it is not made of visible ASCII characters only, so no client could send it");
+        } else if !listen.ip().is_loopback() && token.len() < BYTES_MIN {
+            self.say("ops.token", format_args!("beyond loopback it has {BYTES_MIN} characters at least"));
         }
     }
 

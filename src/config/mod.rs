@@ -98,6 +98,8 @@ pub struct Config {
     pub store_connections_max: u32,
     /// `None`: no broker, the inbox is fed directly.
     pub rabbitmq: Option<rabbitmq::Settings>,
+    /// RabbitMQ's management API, for `doctor`.
+    pub management_url: Option<SecretString>,
     pub direct: direct::Settings,
     pub provider: Option<provider::Settings>,
     pub worker: worker::Settings,
@@ -113,6 +115,18 @@ pub fn load(
     environment: &BTreeMap<String, String>,
     file: Option<&str>,
 ) -> Result<Config, Problems> {
+    let (config, problems) = examine(role, flags, environment, file);
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
+/// The same, for whoever goes on in spite of mistakes: with a stand-in for each setting that has one.
+#[must_use]
+pub fn examine(
+    role: Role,
+    flags: &Flags,
+    environment: &BTreeMap<String, String>,
+    file: Option<&str>,
+) -> (Config, Vec<Problem>) {
     let mut layers = Layers::of(file);
     layers.overlay_environment(environment);
     for (flag, section, key, value) in [
@@ -128,7 +142,7 @@ pub fn load(
     let file = layers.read();
     let mut judge = Judge::new(layers.problems, layers.origins, environment);
     let config = judge.config(role, file);
-    if judge.problems.is_empty() { Ok(config) } else { Err(Problems(judge.problems)) }
+    (config, judge.problems)
 }
 
 /// What `keyferry send` and `keyferry explain` need to know.

@@ -10,9 +10,12 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::reply::Refusal;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub(super) struct Guard {
     token: Option<SecretString>,
@@ -45,8 +48,9 @@ impl Guard {
 fn has_token(headers: &HeaderMap, token: &SecretString) -> bool {
     let given = single(headers, &AUTHORIZATION).and_then(|value| value.split_once(' '));
     given.is_some_and(|(scheme, given)| {
-        let is_equal = given.trim().as_bytes().ct_eq(token.expose_secret().as_bytes());
-        scheme.eq_ignore_ascii_case("bearer") && bool::from(is_equal)
+        // Digests, because a comparison of texts of different lengths ends at once, and would tell the length.
+        let [given, token] = [given.trim(), token.expose_secret()].map(Sha256::digest);
+        scheme.eq_ignore_ascii_case("bearer") && bool::from(given.ct_eq(&token))
     })
 }
 
@@ -58,8 +62,15 @@ fn is_for_loopback(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Browsers send an `Origin` with everything that can change something; other clients send none.
+/// Browsers send an `Origin` with everything that can change something, and say of all else whose page asks for it
+/// (`Sec-Fetch-Site`): an image of another site's page could not read the ledger, but it could hold a stream open.
+/// Other clients send neither.
 fn is_same_origin(headers: &HeaderMap) -> bool {
+    if headers.contains_key(SEC_FETCH_SITE)
+        && !single(headers, &SEC_FETCH_SITE).is_some_and(|site| matches!(site, "same-origin" | "none"))
+    {
+        return false;
+    }
     if !headers.contains_key(ORIGIN) {
         return true;
     }
@@ -131,6 +142,13 @@ mod tests {
             ("null", false),
         ] {
             assert_eq!(admits(None, &[(HOST, "127.0.0.1:8081"), (ORIGIN, origin)]), good, "{origin}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_what_a_page_of_another_site_embeds_is_refused() {
+        for (site, good) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
+            assert_eq!(admits(None, &[(HOST, "127.0.0.1:8081"), (SEC_FETCH_SITE, site)]), good, "{site}");
         }
     }
 }

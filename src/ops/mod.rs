@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod issuances;
 mod ledger;
+mod page;
 mod parked;
 mod plan_ids;
 mod plans;
@@ -66,11 +67,12 @@ struct Desk {
     followers: ledger::Followers,
 }
 
-/// `/livez` and `/readyz` for everybody; `/metrics`, and with [`Ops::api`] all of `/v1`, for who passes the guard.
+/// `/livez` and `/readyz` for everybody; `/metrics`, and with [`Ops::api`] all of `/v1`, for who passes the guard. The
+/// page, which is there with the API, is for everybody as well: it holds no data.
 pub fn router(ops: Ops) -> Router {
     reply::describe();
     let health = Arc::new(ops.health);
-    let open = Router::new()
+    let mut open = Router::new()
         .route("/livez", get(health::alive).fallback(reply::method_not_allowed))
         .route("/readyz", get(health::ready).fallback(reply::method_not_allowed))
         .with_state(Arc::clone(&health));
@@ -79,6 +81,7 @@ pub fn router(ops: Ops) -> Router {
         .route("/metrics", get(scrape::answer).fallback(reply::method_not_allowed))
         .with_state(Arc::new(scrape));
     if let Some(api) = ops.api {
+        open = open.merge(page::router());
         let desk = Arc::new(Desk { api, health, followers: ledger::Followers::default() });
         for (path, methods) in routes() {
             guarded = guarded.route(path, methods.fallback(reply::method_not_allowed).with_state(Arc::clone(&desk)));

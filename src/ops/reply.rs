@@ -5,8 +5,11 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
 use metrics::{counter, describe_counter};
 
 use super::wire::{ErrorBody, ErrorDetail};
@@ -179,9 +182,14 @@ pub(super) async fn method_not_allowed() -> Refusal {
     Refusal::MethodNotAllowed
 }
 
-/// What every answer says: it holds for this moment only, and is what it says that it is.
+/// What every answer says: it holds for this moment only, is what it says that it is, and is for no page of another site.
+/// What is opened in a browser by itself, the page aside, may load and run nothing.
 pub(super) async fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

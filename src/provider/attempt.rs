@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response};
 use serde::Serialize;
 
@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     pub(super) status: Option<u16>,
     /// `seam-request-id`, which Seam's support asks for.
     pub(super) request_id: Option<String>,
+    /// When the answer was made, by the provider's clock.
+    pub(super) date: Option<String>,
     /// The body of a 2xx.
     pub(super) outcome: Result<Vec<u8>, Failure>,
 }
@@ -57,10 +59,18 @@ impl Sender {
         let client = if call.is_repeatable { &self.keeping } else { &self.fresh };
         let response = match client.post(self.endpoint.at(call.path)).json(request).send().await {
             Ok(response) => response,
-            Err(error) => return Attempt { status: None, request_id: None, outcome: Err(self.without_answer(&error)) },
+            Err(error) => {
+                return Attempt {
+                    status: None,
+                    request_id: None,
+                    date: None,
+                    outcome: Err(self.without_answer(&error)),
+                };
+            }
         };
         let status = response.status();
         let request_id = header(response.headers(), "seam-request-id");
+        let date = header(response.headers(), DATE.as_str());
         let retry_after = header(response.headers(), RETRY_AFTER.as_str());
         let body = self.whole_body(response).await;
         let outcome = if status.is_success() {
@@ -69,7 +79,7 @@ impl Sender {
             // A refusal's status says enough: that its explanation got lost changes nothing.
             Err(Failure::Refused(Refusal { status, retry_after, body: body.unwrap_or_default() }))
         };
-        Attempt { status: Some(status.as_u16()), request_id, outcome }
+        Attempt { status: Some(status.as_u16()), request_id, date, outcome }
     }
 
     async fn whole_body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {

@@ -5,10 +5,12 @@
 
 mod attempt;
 mod error;
+mod inspect;
 mod seam;
 mod settings;
 mod wire;
 
+pub use inspect::{Inspection, Webhook};
 pub use seam::SeamClient;
 pub use settings::{ApiKey, ApiKeyError, Endpoint, EndpointError, SEAM_ENDPOINT, Settings};
 

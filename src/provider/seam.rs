@@ -44,10 +44,10 @@ const EVENTS_PER_PAGE: usize = 500;
 
 /// Seam, or anything that speaks like it.
 pub struct SeamClient {
-    sender: Sender,
+    pub(super) sender: Sender,
     pages_max: usize,
-    retry_after_max: Duration,
-    clock: Arc<dyn Clock>,
+    pub(super) retry_after_max: Duration,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl SeamClient {

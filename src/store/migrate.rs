@@ -46,12 +46,12 @@ fn refuse_newer(found: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn needed() -> i64 {
+pub(super) fn needed() -> i64 {
     SQLITE.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 /// The version of the last migration that ran; 0 for an empty database.
-async fn version(db: &Db) -> Result<i64, StoreError> {
+pub(super) async fn version(db: &Db) -> Result<i64, StoreError> {
     macro_rules! last {
         ($pool:expr, $migrator:expr) => {
             $pool.acquire().await?.list_applied_migrations($migrator.table_name.as_ref()).await

@@ -8,6 +8,7 @@
 mod aliases;
 mod due;
 mod inbox;
+mod inspect;
 mod migrate;
 mod pace;
 mod parked;
@@ -29,6 +30,7 @@ use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
 use sql::{Db, Tx, Value};
 
 pub use due::NextLook;
+pub use inspect::{Inspection, inspect, sqlite_file};
 pub use migrate::{SchemaState, migrate};
 pub use parked::{ParkedEvent, ParkedItem, Settled};
 pub use plans::{DeletedPlan, OWN_SOURCE, PutPlan};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::Judge;
 use crate::config::{Role, file};
@@ -51,5 +52,15 @@ impl Judge<'_> {
     fn keys(&mut self, text: Option<&SecretString>) -> Option<Arc<Keys>> {
         let text = text.filter(|text| !text.expose_secret().is_empty())?;
         Keys::parse(text).map(Arc::new).map_err(|error| self.say("queue.key", error)).ok()
+    }
+
+    pub(super) fn management_url(&mut self, url: Option<SecretString>) -> Option<SecretString> {
+        let url = url.filter(|url| !url.expose_secret().is_empty())?;
+        // Not the error's own words: there is a password in the URL.
+        let is_good = Url::parse(url.expose_secret()).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !is_good {
+            self.say("queue.management_url", "it is not a URL of the form http://user:password@host:15672");
+        }
+        is_good.then_some(url)
     }
 }

@@ -15,6 +15,7 @@
 mod address;
 mod backoff;
 mod consumer;
+mod inspect;
 mod line;
 mod publisher;
 mod supervisor;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 
 pub use address::AddressError;
 pub use consumer::Intake;
+pub use inspect::{Inspection, inspect};
 pub use publisher::{Publishing, RabbitPublisher};
 pub use supervisor::{Fault, Link, State};
 

@@ -48,6 +48,8 @@ pub enum Fault {
     Broker(#[from] lapin::Error),
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
     #[error("{what} took longer than {limit:?}")]
     Timeout { what: &'static str, limit: Duration },
     #[error("the broker cancelled the consumer; was the queue deleted?")]

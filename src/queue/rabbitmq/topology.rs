@@ -23,7 +23,12 @@ pub struct Names {
 }
 
 impl Names {
-    pub(super) fn under(prefix: &str) -> Result<Self, AddressError> {
+    /// The names under a prefix.
+    ///
+    /// # Errors
+    ///
+    /// When it is no prefix.
+    pub fn under(prefix: &str) -> Result<Self, AddressError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
         if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(allowed) {
             return Err(AddressError::Prefix);
@@ -75,6 +80,63 @@ pub(super) async fn declare(connection: &Connection, names: &Names, limits: &Que
     queue(&channel, &names.inbox, inbox_arguments(names, limits)).await?;
     bind(&channel, &names.inbox, &names.events, "#").await?;
     channel.close(200, "declared".into()).await.map_err(refused)
+}
+
+/// How an exchange or a queue stands on the broker.
+#[derive(Debug)]
+pub enum Standing {
+    AsDeclared,
+    /// As declared, with so many messages that are ready and so many consumers.
+    Queue {
+        messages: u32,
+        consumers: u32,
+    },
+    Missing,
+    Wrong(TopologyError),
+}
+
+/// Looks at everything and makes nothing: what is missing is found by a passive declaration, and only what is there is
+/// declared, because a passive declaration compares no arguments.
+pub(super) async fn inspect(
+    connection: &Connection,
+    names: &Names,
+    limits: &QueueLimits,
+) -> lapin::Result<Vec<(ShortString, Standing)>> {
+    let mut seen = Vec::new();
+    for (name, kind) in [(&names.events, ExchangeKind::Topic), (&names.parked, ExchangeKind::Fanout)] {
+        // A channel each, because a mismatch closes it.
+        let channel = connection.create_channel().await?;
+        let passive = ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
+        let there = channel.exchange_declare(name.clone(), kind.clone(), passive, FieldTable::default()).await;
+        let standing = match there {
+            Ok(()) => exchange(&channel, name, kind).await.map_or_else(Standing::Wrong, |()| Standing::AsDeclared),
+            Err(error) => missing_or_wrong(name, error),
+        };
+        seen.push((name.clone(), standing));
+    }
+    for (name, arguments) in [(&names.inbox, inbox_arguments(names, limits)), (&names.parked, parked_arguments(limits))]
+    {
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let standing = match channel.queue_declare(name.clone(), passive, FieldTable::default()).await {
+            Ok(there) => queue(&channel, name, arguments).await.map_or_else(Standing::Wrong, |()| Standing::Queue {
+                messages: there.message_count(),
+                consumers: there.consumer_count(),
+            }),
+            Err(error) => missing_or_wrong(name, error),
+        };
+        seen.push((name.clone(), standing));
+    }
+    Ok(seen)
+}
+
+fn missing_or_wrong(name: &ShortString, error: lapin::Error) -> Standing {
+    match error.kind() {
+        ErrorKind::ProtocolError(protocol) if *protocol.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+            Standing::Missing
+        }
+        _ => Standing::Wrong(explain(name, error)),
+    }
 }
 
 async fn exchange(channel: &Channel, name: &ShortString, kind: ExchangeKind) -> Result<(), TopologyError> {

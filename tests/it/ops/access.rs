@@ -55,7 +55,7 @@ async fn without_a_token_only_this_machine_may_ask() {
 #[tokio::test]
 async fn what_is_not_there_is_said_in_the_same_shape() {
     let office = Office::open().await;
-    for path in ["/", "/v1", "/v1/nope", "/v1/plans/", "/v1/plans/a/b", "/v1/plans/%ff"] {
+    for path in ["/v1", "/v1/nope", "/v1/plans/", "/v1/plans/a/b", "/v1/plans/%ff"] {
         let answer = office.get(path).await;
         assert_eq!((answer.status.as_u16(), answer.json()["error"]["type"].as_str()), (404, Some("no_such_path")));
     }
@@ -77,9 +77,37 @@ async fn a_receiver_alone_has_health_and_metrics_and_no_api() {
     });
     let server = keyferry::http::serve(listener, router, Limits::default(), CancellationToken::new());
     let server = tokio::spawn(server);
-    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/v1/status", 404)] {
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/v1/status", 404), ("/", 404)] {
         let answer = reqwest::get(format!("{url}{path}")).await.expect("an answer");
         assert_eq!(answer.status(), status, "{path}");
     }
     server.abort();
+}
+
+#[tokio::test]
+async fn the_page_is_open_to_all_and_may_do_next_to_nothing() {
+    let office = Office::with_token(Some("s3cret")).await;
+    let client = reqwest::Client::new();
+    for (path, media_type) in [("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")] {
+        let answer = client.get(format!("{}{path}", office.url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();
+        assert!(header("content-type").starts_with(media_type), "{path}");
+        let policy = header("content-security-policy");
+        let directives: Vec<&str> = policy.split("; ").collect();
+        for directive in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+            assert!(directives.contains(&directive), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        let text = answer.text().await.expect("text");
+        for forbidden in
+            ["innerHTML", "outerHTML", "document.write", "eval(", "https://", "http://www", " style=\"", " onclick"]
+        {
+            assert!(!text.contains(forbidden), "{path} contains {forbidden}");
+        }
+    }
+    let api = client.get(format!("{}/v1/status", office.url)).bearer_auth("s3cret").send().await.expect("an answer");
+    assert_eq!(api.headers()["content-security-policy"], "default-src 'none'; frame-ancestors 'none'");
 }

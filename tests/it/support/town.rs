@@ -45,7 +45,7 @@ pub(crate) struct Town {
     pub(crate) ops_url: String,
     client: reqwest::Client,
     _dir: TempDir,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Town {
