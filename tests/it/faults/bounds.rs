@@ -87,7 +87,7 @@ async fn the_smallest_limits_still_carry_everything() {
     }
     let town = Town::on(ground.with("store.connections_max", 2)).await;
     let guests = town.guests().await;
-    let sent = (0..30).map(|number| town.deliver_registered(&guests[number % 3]));
+    let sent = (0..30).map(|number| town.deliver_registered(&guests[number % guests.len()]));
     join_all(sent).await;
     town.close().await;
 }

@@ -41,7 +41,7 @@ async fn out_of_memory() {
     let guests = town.guests().await;
     let trouble = async {
         broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await;
-        town.receiver_complains("takes no publishes").await;
+        town.receiver_complains("RabbitMQ takes no publishes").await;
         broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
     };
     let ((), tally) = town.under_load(&guests, trouble).await;
