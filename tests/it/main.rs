@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says by panicking what is wrong")]
 
 mod compose;
+mod docs;
 mod doctor;
 mod faults;
 mod hostile;

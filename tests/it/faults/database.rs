@@ -86,6 +86,7 @@ async fn a_lock_is_held_for_longer_than_anybody_waits() {
     let mut other = PgConnection::connect(&ground.store_url).await.expect("the database");
     let mut town = Town::on(ground).await;
     let guests = town.guests().await;
+    town.comes_to_rest().await;
     let mut worker = town.processes.pop().expect("a worker");
     let trouble = async {
         let mut lock = other.begin().await.expect("a transaction");
@@ -104,9 +105,9 @@ async fn it_is_slow_and_has_few_connections() {
     let (mut town, proxy) = with_a_proxy_before_the_database(ground).await;
     start_all(&mut town).await;
     let guests = town.guests().await;
-    proxy.set(Mode::Late(Duration::from_millis(20)));
+    proxy.set(Mode::Late(Duration::from_millis(5)));
     let trouble = async {
-        wait::until("a good number of events", async || (town.told(["event.done"]).await[0] > 40).then_some(())).await;
+        wait::until("a good number of events", async || (town.told(["event.done"]).await[0] > 15).then_some(())).await;
     };
     let ((), tally) = town.under_load(&guests, trouble).await;
     nobody_was_refused(tally);

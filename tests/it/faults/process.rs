@@ -47,14 +47,9 @@ async fn a_worker_is_paused_for_longer_than_its_lease() {
     // The other one takes over where the first stood.
     town.start("work").await;
     town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
-    let before = town.told(["issuance.created", "issuance.unknown", "event.done"]).await;
     paused.signal("CONT");
-    paused.says("lease").await;
-    assert_eq!(
-        town.told(["issuance.created", "issuance.unknown", "event.done"]).await,
-        before,
-        "it writes nothing more"
-    );
+    paused.says("has passed").await;
+    assert_eq!(town.told(["issuance.created", "issuance.unknown"]).await, [1, 0], "it writes nothing more");
     town.close().await;
 }
 
@@ -67,7 +62,7 @@ async fn two_receivers_get_the_same_event_at_once() {
     town.start("serve").await;
     let second = std::mem::replace(&mut town.receiver_url, first.clone());
     for turn in 0..10 {
-        let event = registered(&format!("registered-{turn}"), &guests[turn % 3], None).to_string();
+        let event = registered(&format!("registered-{turn}"), &guests[turn % guests.len()], None).to_string();
         let (id, town) = (delivery_id(), &town);
         let at = async |url: &str| town.post_to(url, "app", APP_SECRET, &id, &event).await;
         let both = futures_util::future::join(at(&first), at(&second)).await;

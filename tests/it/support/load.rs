@@ -14,6 +14,9 @@ use super::wait;
 /// Far longer than any story's trouble lasts.
 const PATIENCE: Duration = Duration::from_mins(2);
 const SENDERS: usize = 4;
+/// Between two events of one sender: all of them together are about as many as a hotel of a thousand rooms has in an
+/// hour, every minute.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How it went for the senders.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +39,7 @@ impl Town {
                 if over.get() {
                     return;
                 }
+                wait::pause(PAUSE).await;
             }
         };
         let trouble = async {

@@ -40,15 +40,32 @@ impl Process {
     pub(crate) async fn says(&mut self, mark: &str) -> String {
         let what = format!("`keyferry {}` to say {mark:?}", self.name);
         wait::until(&what, async || {
-            if let Some(status) = self.child.try_wait().expect("asked") {
-                panic!("{what}: it ended with {status}\n{}", self.everything());
-            }
-            let said = self.said.lock().expect("the lines");
-            let line = said.iter().find(|line| line.contains(mark))?;
-            let rest = line.split_once(mark)?.1;
-            Some(rest.split(|c: char| c.is_whitespace() || c == '"').next().unwrap_or_default().to_owned())
+            let ended = self.child.try_wait().expect("asked");
+            let after = self.after(mark);
+            // What it said last may still be on its way to us.
+            assert!(
+                after.is_some() || ended.is_none() || !self.has_hung_up(),
+                "{what}: it ended\n{}",
+                self.everything()
+            );
+            after
         })
         .await
+    }
+
+    fn after(&self, mark: &str) -> Option<String> {
+        let said = self.said.lock().expect("the lines");
+        let rest = said.iter().find_map(|line| line.split_once(mark))?.1;
+        Some(rest.split(|c: char| c.is_whitespace() || c == '"').next().unwrap_or_default().to_owned())
+    }
+
+    /// Whether both its streams are at their end.
+    fn has_hung_up(&self) -> bool {
+        Arc::strong_count(&self.said) == 1
+    }
+
+    pub(crate) fn has_said(&self, mark: &str) -> bool {
+        self.after(mark).is_some()
     }
 
     pub(crate) fn everything(&self) -> String {

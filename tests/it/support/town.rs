@@ -144,12 +144,13 @@ impl Town {
         Some((response.status(), response.text().await.ok()?))
     }
 
-    /// Waits until the receiver says that it is not ready, and why.
+    /// Waits until the receiver is not ready, and has said why.
     pub(crate) async fn receiver_complains(&self, why: &str) {
         let what = format!("the receiver to complain of {why:?}");
         wait::until(&what, async || {
-            let (status, said) = self.health(&self.receiver_ops_url).await?;
-            (!status.is_success() && said.contains(why)).then_some(())
+            let (status, in_the_way) = self.health(&self.receiver_ops_url).await?;
+            let is_so = !status.is_success() && in_the_way.contains("queue");
+            (is_so && self.processes[0].has_said(why)).then_some(())
         })
         .await;
     }
@@ -203,6 +204,8 @@ impl Town {
         let person = &person["user_identity"]["user_identity_id"];
         let user = json!({"acs_system_id": other["acs_system_id"], "full_name": name, "user_identity_id": person});
         let user = self.seam("/acs/users/create", &user).await;
+        // They all have the same rooms: one's credential must not take the place of another's.
+        stay["visionline_metadata"] = json!({"card_format": "rfid48"});
         stay["user_identity_id"] = person.clone();
         stay["acs_user_id"] = user["acs_user"]["acs_user_id"].clone();
         stay
@@ -211,8 +214,8 @@ impl Town {
     /// A few guests with a plan and a phone each.
     pub(crate) async fn guests(&self) -> Vec<Value> {
         let mut stays = Vec::new();
-        for number in 0..3 {
-            let stay = self.stay(number).await;
+        for number in 0..5 {
+            let stay = self.newcomer(&format!("Guest {number}")).await;
             let (status, answer) = self.put_plan(&format!("booking-{number}"), &stay).await;
             assert!(status.is_success(), "{answer}");
             self.sign_in(&stay).await;
