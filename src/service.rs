@@ -207,9 +207,9 @@ impl Parts {
             });
         }
         let settings = config.provider.as_ref().ok_or(StartError::Incomplete("provider"))?;
-        let provider: Arc<dyn Provider> = Arc::new(SeamClient::new(settings, Arc::clone(&clock))?);
-        let worker =
-            Worker::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), entropy, config.worker.clone());
+        let client = Arc::new(SeamClient::new(settings, Arc::clone(&clock))?);
+        let worker = Worker::new(store.clone(), client, Arc::clone(&clock), entropy, config.worker.clone());
+        let provider: Arc<dyn Provider> = Arc::new(worker.paced());
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
         let sweep = Sweep::new(store.clone(), Arc::clone(&clock), config.sweep.clone());

@@ -136,11 +136,34 @@ pub struct Provider {
     pub endpoint: String,
     /// One call takes at most this long.
     pub deadline_seconds: u64,
+    /// Calls in a second, of all processes that share the store; 0: no limit. Seam documents none for the calls that are
+    /// made here. The default is far above what a house asks for, and keeps a backlog from looking like an attack.
+    pub calls_per_second_max: u32,
+    /// Calls that may begin at once after a rest.
+    pub calls_burst_max: u32,
+    /// The longest rest that a `Retry-After` is granted.
+    pub retry_after_seconds_max: u64,
+    /// Calls in a row without an answer to work with after which only probes are made, until one succeeds.
+    pub failures_max: u32,
+    /// From the last of these to the first probe; it doubles with each.
+    pub probe_after_ms: u64,
+    /// The longest wait between two probes.
+    pub probe_after_seconds_max: u64,
 }
 
 impl Default for Provider {
     fn default() -> Self {
-        Self { api_key: None, endpoint: crate::provider::SEAM_ENDPOINT.to_owned(), deadline_seconds: 10 }
+        Self {
+            api_key: None,
+            endpoint: crate::provider::SEAM_ENDPOINT.to_owned(),
+            deadline_seconds: 10,
+            calls_per_second_max: 50,
+            calls_burst_max: 100,
+            retry_after_seconds_max: 60,
+            failures_max: 5,
+            probe_after_ms: 1000,
+            probe_after_seconds_max: 30,
+        }
     }
 }
 
@@ -150,6 +173,8 @@ impl Default for Provider {
 pub struct Worker {
     /// Events handled at once by one process.
     pub concurrency: u32,
+    /// Events handled at once by all processes that share the store. Each makes one call to the provider at a time.
+    pub in_flight_max: u32,
     /// How soon another worker takes over what a crashed one had in hand.
     pub lease_seconds: u64,
     /// How long after a call to create whose answer was lost the provider is asked about it. At least
@@ -169,6 +194,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             concurrency: 16,
+            in_flight_max: 64,
             lease_seconds: 15,
             settle_seconds: 15,
             backoff_base_ms: 1000,

@@ -11,6 +11,10 @@ pub enum Outcome {
     Ignored { why: String },
     /// Not now: again after this long, for this reason.
     Retry { after: SignedDuration, why: String },
+    /// The provider gave no answer to work with: again after this long, or as soon as it is known to work again.
+    ///
+    /// `is_counted`: it costs the event one of its attempts. Not so while the provider answers nobody.
+    Await { after: SignedDuration, why: String, is_counted: bool },
     /// No repetition mends it: put aside for a person.
     Park { why: String },
 }

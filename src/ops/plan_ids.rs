@@ -60,7 +60,9 @@ impl Findings {
             Err(ProviderError::Permanent { error_type, message, .. }) => {
                 self.refuse(field, format!("the provider refuses it: {error_type}: {message}"));
             }
-            Err(error @ (ProviderError::Transient { .. } | ProviderError::Unknown { .. })) => {
+            Err(
+                error @ (ProviderError::Transient { .. } | ProviderError::Unknown { .. } | ProviderError::Held { .. }),
+            ) => {
                 self.unverified.get_or_insert_with(|| error.to_string());
             }
         }

@@ -28,9 +28,8 @@ use serde_json::Value;
 
 use super::ProviderError;
 
-/// `Retry-After` is followed within these bounds: 0 would be a busy loop, a year an outage of our own making.
+/// A shorter `Retry-After` would be a busy loop. The longest is a setting: a year would be an outage of our own making.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 
 /// Characters of a provider's message that an error keeps, and fields that it names.
 const MESSAGE_CHARS_MAX: usize = 200;
@@ -91,26 +90,29 @@ pub(super) struct Refusal {
     pub(super) body: Vec<u8>,
 }
 
-/// The meaning of a failed attempt at `call` that ended at `now`.
-pub(super) fn judge(call: Call, failure: Failure, now: Timestamp) -> ProviderError {
+/// The meaning of a failed attempt at `call` that ended at `now`. A `Retry-After` is held to `retry_after_max`.
+pub(super) fn judge(call: Call, failure: Failure, now: Timestamp, retry_after_max: Duration) -> ProviderError {
     match failure {
         Failure::NotSent(why) => call.transient(why, None),
         Failure::Lost(why) | Failure::Unreadable(why) => call.uncertain(why, None),
-        Failure::Refused(refusal) => judge_refusal(call, &refusal, now),
+        Failure::Refused(refusal) => judge_refusal(call, &refusal, now, retry_after_max),
     }
 }
 
-fn judge_refusal(call: Call, refusal: &Refusal, now: Timestamp) -> ProviderError {
+fn judge_refusal(call: Call, refusal: &Refusal, now: Timestamp, retry_after_max: Duration) -> ProviderError {
     let status = refusal.status.as_u16();
     let seams = SeamError::of_body(&refusal.body);
     let why = match &seams {
         Some(error) => format!("{status} {}: {}", error.kind, error.message),
         None => format!("{status}, not in Seam's words"),
     };
-    let retry_after = refusal.retry_after.as_deref().and_then(|value| held_retry_after(value, now));
+    let retry_after = refusal.retry_after.as_deref().and_then(|value| asked_wait(value, now));
+    let retry_after = retry_after.map(|asked| asked.clamp(RETRY_AFTER_MIN, retry_after_max.max(RETRY_AFTER_MIN)));
     match (status, seams) {
         (401 | 403, _) => call.transient(format!("the API key was refused, check SEAM_API_KEY ({why})"), retry_after),
-        (408 | 425 | 429 | 503, _) => call.transient(why, retry_after),
+        // Asked to slow down, and not told for how long.
+        (429, _) => call.transient(why, retry_after.or(Some(RETRY_AFTER_MIN))),
+        (408 | 425 | 503, _) => call.transient(why, retry_after),
         (400..=499, Some(error)) => {
             ProviderError::Permanent { call: call.path, status, error_type: error.kind, message: error.message }
         }
@@ -121,17 +123,16 @@ fn judge_refusal(call: Call, refusal: &Refusal, now: Timestamp) -> ProviderError
 }
 
 /// Seconds or an HTTP date, held within bounds. What is neither is as good as absent.
-fn held_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+fn asked_wait(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    let asked = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds is a long time as well.
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+        Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)))
     } else {
         let at = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
         // A date that has passed is a negative wait.
-        Duration::try_from(at.duration_since(now)).unwrap_or_default()
-    };
-    Some(asked.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
+        Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    }
 }
 
 /// Seam's error object, cleaned for a log line.
@@ -199,6 +200,7 @@ pub(super) fn cleaned(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
     const READ: Call = Call::repeatable("/acs/credentials/get");
     const CREATE: Call = Call::once("/acs/credentials/create");
     const SEAMS: &str = r#"{"error": {"type": "a_type", "message": "A message."}, "ok": false}"#;
@@ -217,6 +219,7 @@ mod tests {
             ProviderError::Transient { .. } => "transient",
             ProviderError::Permanent { .. } => "permanent",
             ProviderError::Unknown { .. } => "unknown",
+            ProviderError::Held { .. } => "held",
         }
     }
 
@@ -252,8 +255,8 @@ mod tests {
             (refusal(413, None, r#"{"error": "too large"}"#), "transient", "transient"),
         ];
         for (failure, read, create) in cases {
-            assert_eq!(word(&judge(READ, failure.clone(), now())), read, "a read: {failure:?}");
-            assert_eq!(word(&judge(CREATE, failure.clone(), now())), create, "a create: {failure:?}");
+            assert_eq!(word(&judge(READ, failure.clone(), now(), RETRY_AFTER_MAX)), read, "a read: {failure:?}");
+            assert_eq!(word(&judge(CREATE, failure.clone(), now(), RETRY_AFTER_MAX)), create, "a create: {failure:?}");
         }
     }
 
@@ -274,12 +277,18 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            let ProviderError::Transient { retry_after, .. } = judge(CREATE, refusal(429, Some(value), ""), now())
+            let ProviderError::Transient { retry_after, .. } =
+                judge(CREATE, refusal(503, Some(value), ""), now(), RETRY_AFTER_MAX)
             else {
-                panic!("429 is transient")
+                panic!("503 is transient")
             };
             assert_eq!(retry_after, held, "Retry-After: {value}");
         }
+        let slow_down = judge(CREATE, refusal(429, None, ""), now(), RETRY_AFTER_MAX);
+        assert!(
+            matches!(slow_down, ProviderError::Transient { retry_after: Some(RETRY_AFTER_MIN), .. }),
+            "slowed down all the same: {slow_down:?}"
+        );
     }
 
     #[test]
@@ -288,7 +297,7 @@ mod tests {
             "acs_system_id": {"_errors": ["Required"]},
             "visionline_metadata": {"_errors": [], "card_format": {"_errors": ["Invalid"]}}}}}"#;
         assert_eq!(
-            judge(CREATE, refusal(400, None, body), now()).to_string(),
+            judge(CREATE, refusal(400, None, body), now(), RETRY_AFTER_MAX).to_string(),
             "/acs/credentials/create: invalid_input: 2 Input Errors [acs_system_id, visionline_metadata.card_format]"
         );
     }
@@ -302,7 +311,7 @@ mod tests {
 
     #[test]
     fn only_seams_own_not_found_is_believed() {
-        assert!(judge(READ, refusal(404, None, SEAMS), now()).is_not_found());
-        assert!(!judge(READ, refusal(404, None, "404 page not found"), now()).is_not_found());
+        assert!(judge(READ, refusal(404, None, SEAMS), now(), RETRY_AFTER_MAX).is_not_found());
+        assert!(!judge(READ, refusal(404, None, "404 page not found"), now(), RETRY_AFTER_MAX).is_not_found());
     }
 }

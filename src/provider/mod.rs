@@ -156,7 +156,7 @@ pub enum ProviderError {
     Transient {
         call: &'static str,
         why: String,
-        /// What the provider asked for (`Retry-After`), held within reason.
+        /// What the provider asked for (`Retry-After`), held within reason: all calls wait that long.
         retry_after: Option<std::time::Duration>,
     },
     /// The call will not succeed however often it is repeated.
@@ -168,6 +168,9 @@ pub enum ProviderError {
         error_type: String,
         message: String,
     },
+    /// The call was not made: all calls wait, at least until then.
+    #[error("the provider is not called for now: {why}")]
+    Held { until: Timestamp, why: String },
     /// Nobody can say whether a call that makes something (a credential, an enrollment automation) took effect: a
     /// timeout, a lost answer, an unreadable answer. It must be asked about, never repeated blindly.
     #[error("{call}: {why}")]

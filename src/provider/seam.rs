@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,6 +46,7 @@ const EVENTS_PER_PAGE: usize = 500;
 pub struct SeamClient {
     sender: Sender,
     pages_max: usize,
+    retry_after_max: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -56,7 +57,8 @@ impl SeamClient {
             let host = settings.endpoint.host();
             tracing::warn!(host, "the provider is called over plain http: the API key can be read on the way");
         }
-        Ok(Self { sender: Sender::new(settings)?, pages_max: settings.pages_max, clock })
+        let (pages_max, retry_after_max) = (settings.pages_max, settings.retry_after_max);
+        Ok(Self { sender: Sender::new(settings)?, pages_max, retry_after_max, clock })
     }
 
     /// One attempt, decoded, judged, logged and counted.
@@ -72,7 +74,7 @@ impl SeamClient {
         let result = attempt
             .outcome
             .and_then(|body| decode(&body).map_err(Failure::Unreadable))
-            .map_err(|failure| judge(call, failure, self.clock.now()));
+            .map_err(|failure| judge(call, failure, self.clock.now(), self.retry_after_max));
         let outcome = outcome_of(&result);
         tracing::debug!(
             path = call.path,
@@ -116,6 +118,7 @@ fn outcome_of<T>(result: &Result<T, ProviderError>) -> &'static str {
         Err(ProviderError::Transient { .. }) => "transient",
         Err(ProviderError::Permanent { .. }) => "permanent",
         Err(ProviderError::Unknown { .. }) => "unknown",
+        Err(ProviderError::Held { .. }) => "held",
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For one whole call, from the first packet to the last byte of the answer.
     pub deadline: Duration,
+    /// The longest `Retry-After` that is followed.
+    pub retry_after_max: Duration,
     /// Bytes of one answer.
     pub response_bytes_max: usize,
     /// Pages of one list.
@@ -33,6 +35,7 @@ impl Settings {
             api_key,
             connect_timeout: Duration::from_secs(3),
             deadline: Duration::from_secs(10),
+            retry_after_max: Duration::from_mins(1),
             response_bytes_max: 8 * 1024 * 1024,
             pages_max: 20,
         }

@@ -28,8 +28,8 @@ impl Store {
         Ok(())
     }
 
-    /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`.
-    /// Leases that have passed are free again.
+    /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
+    /// fewer where the leases of all processes would be too many. Leases that have passed are free again.
     ///
     /// A later event of a subject may overtake one that waits for its retry: the final state does not depend on their
     /// order, and a revocation must not wait behind a creation that fails.
@@ -41,6 +41,10 @@ impl Store {
             [now.into()],
         )
         .await?;
+        // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
+        let out = tx.fetch_one("SELECT COUNT(*) AS leases FROM inbox WHERE lease IS NOT NULL", []).await?;
+        let out = out.map_or(Ok(0), |row| row.count("leases"))?;
+        let limit = limit.min(self.in_flight_max.saturating_sub(out));
         let lease = self.entropy.id(now).to_string();
         let rows = tx.fetch(CLAIM, [Value::from(now), lease.as_str().into(), until.into(), Value::from(limit)]).await?;
         let mut claimed = rows.iter().map(super::rows::claimed).collect::<Result<Vec<_>, _>>()?;

@@ -8,6 +8,7 @@
 mod due;
 mod inbox;
 mod migrate;
+mod pace;
 mod parked;
 mod plans;
 mod postgres;
@@ -42,6 +43,8 @@ pub struct Store {
     arrivals: Arc<Notify>,
     /// Rings when the ledger grew.
     growth: Arc<Notify>,
+    /// Leases that may be out at once, of all processes together.
+    in_flight_max: u32,
 }
 
 /// Why the store could not do what it was asked.
@@ -141,7 +144,15 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let db = connect(url, connections_max, Patience::Short).await?;
         migrate::check(&db).await?;
-        Ok(Self { db, clock, entropy, arrivals: Arc::default(), growth: Arc::default() })
+        let (arrivals, growth) = (Arc::default(), Arc::default());
+        Ok(Self { db, clock, entropy, arrivals, growth, in_flight_max: u32::MAX })
+    }
+
+    /// A handle through which [`claim`](Self::claim) hands out nothing while `in_flight_max` leases are out, whoever has
+    /// them. A handling makes one call at a time, so this bounds the calls to the provider as well.
+    #[must_use]
+    pub fn with_in_flight_max(self, in_flight_max: u32) -> Self {
+        Self { in_flight_max, ..self }
     }
 
     /// Resolves when an event was put into the inbox through this handle or one of its clones.

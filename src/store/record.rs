@@ -43,6 +43,7 @@ async fn hold(tx: &mut Tx, claimed: &Claimed, now: Timestamp) -> Result<(), Reco
     if held == 1 { Ok(()) } else { Err(RecordError::LeaseLost(claimed.seq)) }
 }
 
+/// Ends the lease as `outcome` says. An attempt that does not count is given back, and leaves no line.
 async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Option<Entry>, StoreError> {
     let is_look = claimed.fact.as_ref().is_ok_and(Fact::is_look);
     if is_look && matches!(outcome, Outcome::Done | Outcome::Ignored { .. }) {
@@ -50,24 +51,37 @@ async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) 
         return Ok(None);
     }
     let line = |kind| Entry::of_event(kind, &claimed.source, &claimed.event_type, &claimed.event_id);
+    let later = |after| crate::clock::add(now, after);
     let (state, due_at, ended_at, why, entry) = match outcome {
-        Outcome::Done => ("done", now, Some(now), None, line(Kind::EventDone)),
-        Outcome::Ignored { why } => ("ignored", now, Some(now), Some(why), line(Kind::EventIgnored).why(why)),
-        Outcome::Retry { after, why } => {
-            ("due", crate::clock::add(now, *after), None, Some(why), line(Kind::EventRetry).why(why))
+        Outcome::Done => ("done", now, Some(now), None, Some(line(Kind::EventDone))),
+        Outcome::Ignored { why } => ("ignored", now, Some(now), Some(why), Some(line(Kind::EventIgnored).why(why))),
+        Outcome::Await { after, why, is_counted: false } => ("due", later(*after), None, Some(why), None),
+        Outcome::Retry { after, why } | Outcome::Await { after, why, is_counted: true } => {
+            ("due", later(*after), None, Some(why), Some(line(Kind::EventRetry).why(why)))
         }
         Outcome::Park { why } => {
             parked::insert_event(tx, claimed, why).await?;
-            ("parked", now, Some(now), Some(why), line(Kind::EventParked).why(why))
+            ("parked", now, Some(now), Some(why), Some(line(Kind::EventParked).why(why)))
         }
     };
+    let uncounted = i64::from(entry.is_none());
+    let awaits_provider = matches!(outcome, Outcome::Await { .. });
     tx.execute(
-        "UPDATE inbox SET state = $1, due_at = $2, ended_at = $3, why = $4, lease = NULL, lease_until = NULL \
-         WHERE seq = $5",
-        [state.into(), due_at.into(), ended_at.into(), why.cloned().into(), Value::from(claimed.seq)],
+        "UPDATE inbox SET state = $1, due_at = $2, ended_at = $3, why = $4, lease = NULL, lease_until = NULL, \
+             attempts = attempts - $5, awaits_provider = $6 \
+         WHERE seq = $7",
+        [
+            state.into(),
+            due_at.into(),
+            ended_at.into(),
+            why.cloned().into(),
+            uncounted.into(),
+            awaits_provider.into(),
+            Value::from(claimed.seq),
+        ],
     )
     .await?;
-    Ok((!is_look).then_some(entry))
+    Ok(entry.filter(|_| !is_look))
 }
 
 async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(), RecordError> {

@@ -10,6 +10,11 @@ use crate::store::{Claimed, StoreError};
 #[derive(Debug)]
 pub(super) enum Trouble {
     Provider(ProviderError),
+    /// Our own call may have taken effect; nobody may act before it has settled.
+    Lost {
+        error: ProviderError,
+        settles_at: Timestamp,
+    },
     Store(StoreError),
     /// Somebody else may be at it: hands off.
     LeaseLost,
@@ -17,7 +22,7 @@ pub(super) enum Trouble {
     Conflict {
         what: String,
     },
-    /// A call may still be under way; nobody may act before.
+    /// Another's call may still be under way; nobody may act before.
     Unsettled {
         until: Timestamp,
         why: String,
@@ -50,11 +55,13 @@ impl From<StoreError> for Trouble {
 
 /// The outcome of a handling that met `trouble`; `None` leaves the event to whoever claims it next.
 ///
-/// `chance` in `0.0..1.0` spreads the wait.
+/// `excuse`: until when whoever met a trouble of the provider's waits at no cost, because it is nobody's own. `chance` in
+/// `0.0..1.0` spreads the wait.
 pub(super) fn outcome(
     trouble: &Trouble,
     claimed: &Claimed,
     backoff: &Backoff,
+    excuse: Option<Timestamp>,
     chance: f64,
     now: Timestamp,
 ) -> Option<Outcome> {
@@ -73,6 +80,8 @@ pub(super) fn outcome(
             (asked, error.to_string())
         }
         Trouble::Provider(error @ ProviderError::Unknown { .. }) => (SignedDuration::ZERO, error.to_string()),
+        Trouble::Provider(error @ ProviderError::Held { until, .. }) => (until.duration_since(now), error.to_string()),
+        Trouble::Lost { error, settles_at } => (settles_at.duration_since(now), error.to_string()),
         // If the store is away, this cannot be recorded either, and the lease passes.
         Trouble::Store(error) => (SignedDuration::ZERO, error.to_string()),
         Trouble::Conflict { what } => {
@@ -81,6 +90,13 @@ pub(super) fn outcome(
         Trouble::Unsettled { until, why } => (until.duration_since(now), why.clone()),
         Trouble::Panic => (SignedDuration::ZERO, "the handler panicked; the log has the message".to_owned()),
     };
+    let is_providers = matches!(trouble, Trouble::Provider(_) | Trouble::Lost { .. });
+    // Not called, or called in vain like everybody else.
+    let is_held = matches!(trouble, Trouble::Provider(ProviderError::Held { .. }));
+    if is_held || (is_providers && excuse.is_some()) {
+        let excused = excuse.map_or(SignedDuration::ZERO, |until| until.duration_since(now));
+        return Some(Outcome::Await { after: excused.max(at_least), why, is_counted: false });
+    }
     if claimed.attempt >= backoff.attempts_max {
         return Some(give_up(claimed, format!("gave up after {} attempts: {why}", claimed.attempt)));
     }
@@ -89,6 +105,9 @@ pub(super) fn outcome(
         Trouble::Unsettled { .. } | Trouble::Conflict { .. } => at_least,
         _ => backoff.after(claimed.attempt, chance).max(at_least),
     };
+    if is_providers {
+        return Some(Outcome::Await { after, why, is_counted: true });
+    }
     Some(Outcome::Retry { after, why })
 }
 
@@ -110,7 +129,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn word(trouble: &Trouble, attempt: u32) -> String {
+    fn word(trouble: &Trouble, attempt: u32, excuse: Option<Timestamp>) -> String {
         let now = Timestamp::UNIX_EPOCH;
         let claimed = Claimed {
             seq: 1,
@@ -123,11 +142,13 @@ mod tests {
             attempt,
             lease: "l".to_owned(),
         };
-        match outcome(trouble, &claimed, &Backoff::default(), 0.5, now) {
+        match outcome(trouble, &claimed, &Backoff::default(), excuse, 0.5, now) {
             None => "left".to_owned(),
             Some(Outcome::Done) => "done".to_owned(),
             Some(Outcome::Ignored { .. }) => "ignored".to_owned(),
             Some(Outcome::Retry { after, .. }) => format!("retry in {} ms", after.as_millis()),
+            Some(Outcome::Await { after, is_counted: true, .. }) => format!("await for {} ms", after.as_millis()),
+            Some(Outcome::Await { after, .. }) => format!("await at no cost for {} ms", after.as_millis()),
             Some(Outcome::Park { why }) => format!("park: {why}"),
         }
     }
@@ -141,30 +162,46 @@ mod tests {
                 retry_after: seconds.map(Duration::from_secs),
             })
         };
-        let permanent = Trouble::Provider(ProviderError::Permanent {
-            call: "/acs/credentials/create",
-            status: 400,
-            error_type: "invalid_input".to_owned(),
-            message: "acs_user_id is required".to_owned(),
-        });
-        let unsettled = Trouble::Unsettled {
-            until: Timestamp::from_second(20).expect("a time"),
-            why: "a call may be under way".to_owned(),
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let permanent = || {
+            Trouble::Provider(ProviderError::Permanent {
+                call: "/acs/credentials/create",
+                status: 400,
+                error_type: "invalid_input".to_owned(),
+                message: "acs_user_id is required".to_owned(),
+            })
         };
+        let unsettled = || Trouble::Unsettled { until: at(20), why: "a call may be under way".to_owned() };
+        let lost = || Trouble::Lost {
+            error: ProviderError::Unknown { call: "/acs/credentials/create", why: "no answer".to_owned() },
+            settles_at: at(15),
+        };
+        let held = || Trouble::Provider(ProviderError::Held { until: at(7), why: "no connection".to_owned() });
+        let (nobodys, excused) = (None, Some(at(4)));
         let cases = [
-            (transient(None), 1, "retry in 1000 ms"),
-            (transient(None), 4, "retry in 8000 ms"),
-            (transient(Some(30)), 1, "retry in 30000 ms"),
-            (transient(None), 60, "park: gave up after 60 attempts: /acs/credentials/get: 503"),
-            (permanent, 1, "park: /acs/credentials/create: invalid_input: acs_user_id is required"),
-            (unsettled, 9, "retry in 20000 ms"),
-            (Trouble::Conflict { what: "it".to_owned() }, 9, "retry in 150 ms"),
-            (Trouble::Store(StoreError::Url), 3, "retry in 4000 ms"),
-            (Trouble::LeaseLost, 1, "left"),
-            (Trouble::Panic, 1, "retry in 1000 ms"),
+            (transient(None), 1, nobodys, "await for 1000 ms"),
+            (transient(None), 4, nobodys, "await for 8000 ms"),
+            (transient(Some(30)), 1, nobodys, "await for 30000 ms"),
+            (transient(None), 60, nobodys, "park: gave up after 60 attempts: /acs/credentials/get: 503"),
+            (transient(None), 60, excused, "await at no cost for 4000 ms"),
+            (transient(Some(30)), 1, excused, "await at no cost for 30000 ms"),
+            (held(), 60, excused, "await at no cost for 7000 ms"),
+            (held(), 60, nobodys, "await at no cost for 7000 ms"),
+            (lost(), 1, nobodys, "await for 15000 ms"),
+            (lost(), 9, nobodys, "await for 256000 ms"),
+            (lost(), 9, excused, "await at no cost for 15000 ms"),
+            (permanent(), 1, nobodys, "park: /acs/credentials/create: invalid_input: acs_user_id is required"),
+            (permanent(), 1, excused, "park: /acs/credentials/create: invalid_input: acs_user_id is required"),
+            (unsettled(), 9, nobodys, "retry in 20000 ms"),
+            (unsettled(), 9, excused, "retry in 20000 ms"),
+            (Trouble::Conflict { what: "it".to_owned() }, 9, nobodys, "retry in 150 ms"),
+            (Trouble::Store(StoreError::Url), 3, excused, "retry in 4000 ms"),
+            (Trouble::LeaseLost, 1, excused, "left"),
+            (Trouble::Panic, 1, nobodys, "retry in 1000 ms"),
         ];
-        for (trouble, attempt, expected) in cases {
-            assert_eq!(word(&trouble, attempt), expected, "{trouble:?} at attempt {attempt}");
+        for (trouble, attempt, excuse, expected) in cases {
+            let given = word(&trouble, attempt, excuse);
+            assert_eq!(given, expected, "{trouble:?} at attempt {attempt}, excused: {}", excuse.is_some());
         }
     }
 }

@@ -43,6 +43,8 @@ impl Hand<'_> {
 
     async fn create(&self, plan: &Plan, issuance: &Issuance) -> Result<Issuance, Trouble> {
         let enrolled = self.enroll(plan, issuance).await?;
+        // What there is to wait for is waited for before the intent: after it, the call must begin at once.
+        let leave = self.provider.leave().await?;
         let at = self.now();
         let intent = Intent { at, settles_at: clock::add(at, self.worker.settings.settle) };
         let creating = self.advance(plan, enrolled.creating(intent), None).await?;
@@ -53,19 +55,19 @@ impl Hand<'_> {
             return Err(Trouble::Unsettled { until: self.now(), why: why.to_owned() });
         }
 
-        let called = self.provider().create_credential(&new_credential(plan)).await;
+        let called = leave.create_credential(&new_credential(plan)).await;
         let after = match &called {
             Ok(credential) => creating.created(&credential.acs_credential_id, credential.acs_user_id.as_deref()),
-            Err(error @ ProviderError::Transient { .. }) => creating.not_created(error.to_string()),
+            Err(error @ (ProviderError::Transient { .. } | ProviderError::Held { .. })) => {
+                creating.not_created(error.to_string())
+            }
             Err(error @ ProviderError::Permanent { .. }) => creating.failed(error.to_string()),
             Err(error @ ProviderError::Unknown { .. }) => creating.unknown(error.to_string()),
         };
         let after = self.advance(plan, after, None).await?;
         match called {
             Ok(_) => Ok(after),
-            Err(error @ ProviderError::Unknown { .. }) => {
-                Err(Trouble::Unsettled { until: intent.settles_at, why: error.to_string() })
-            }
+            Err(error @ ProviderError::Unknown { .. }) => Err(Trouble::Lost { error, settles_at: intent.settles_at }),
             Err(error) => Err(error.into()),
         }
     }

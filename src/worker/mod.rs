@@ -7,6 +7,7 @@ mod classify;
 mod ensure;
 mod handle;
 mod look;
+pub mod pace;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::clock::{self, Clock, Entropy};
-use crate::domain::{Backoff, Outcome, Rhythm};
+use crate::domain::{Backoff, Fact, Outcome, Rhythm};
 use crate::provider::Provider;
 use crate::store::{Change, Claimed, RecordError, Store, StoreError};
 use classify::Trouble;
+use pace::{Pace, Paced};
 
 pub use ensure::START_WITHIN;
 
@@ -30,6 +32,8 @@ pub use ensure::START_WITHIN;
 pub struct Settings {
     /// Handlings at once.
     pub concurrency: u32,
+    /// Handlings at once in all processes of the store.
+    pub in_flight_max: u32,
     /// How long a claimed event is ours without a renewal: how soon another worker takes over after a crash.
     pub lease: SignedDuration,
     /// After an intent, how long until a call has ended either way and the provider shows what it did. At least
@@ -40,6 +44,7 @@ pub struct Settings {
     /// How long handlings may go on after the end was announced.
     pub drain: SignedDuration,
     pub backoff: Backoff,
+    pub pace: pace::Settings,
     /// When what was handled is looked at again.
     pub rhythm: Rhythm,
 }
@@ -48,21 +53,26 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             concurrency: 16,
+            in_flight_max: 64,
             lease: SignedDuration::from_secs(15),
             settle: SignedDuration::from_secs(15),
             poll: SignedDuration::from_millis(500),
             drain: SignedDuration::from_secs(15),
             backoff: Backoff::default(),
+            pace: pace::Settings::default(),
             rhythm: Rhythm::default(),
         }
     }
 }
 
+/// Callers beside the handlings: checks of plans that are put, and the like.
+const OTHER_CALLERS_MAX: u32 = 64;
+
 /// A cheap handle; clones do the same work.
 #[derive(Clone)]
 pub struct Worker {
     store: Store,
-    provider: Arc<dyn Provider>,
+    pace: Arc<Pace>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     settings: Settings,
@@ -77,7 +87,22 @@ impl Worker {
         entropy: Arc<dyn Entropy>,
         settings: Settings,
     ) -> Self {
-        Self { store, provider, clock, entropy, settings }
+        let pace = Pace::new(
+            provider,
+            store.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            settings.pace.clone(),
+            settings.in_flight_max.saturating_add(OTHER_CALLERS_MAX),
+        );
+        let store = store.with_in_flight_max(settings.in_flight_max);
+        Self { store, pace: Arc::new(pace), clock, entropy, settings }
+    }
+
+    /// The provider at this worker's pace, for everybody else in the process who calls it.
+    #[must_use]
+    pub fn paced(&self) -> Paced {
+        Paced::new(Arc::clone(&self.pace))
     }
 
     /// Works until `shutdown`, then finishes what is in hand within the drain time. What is not finished by then is
@@ -85,7 +110,8 @@ impl Worker {
     pub async fn run(&self, shutdown: CancellationToken) -> usize {
         let mut hands = JoinSet::new();
         while !shutdown.is_cancelled() {
-            let room = self.settings.concurrency.saturating_sub(u32::try_from(hands.len()).unwrap_or(u32::MAX));
+            let in_hand = u32::try_from(hands.len()).unwrap_or(u32::MAX);
+            let room = self.pace.allowance(self.settings.concurrency.saturating_sub(in_hand), in_hand);
             // A claim that the end interrupts is rolled back, or its lease passes.
             let claiming = shutdown.run_until_cancelled(self.claim(room));
             let claimed = if room == 0 { Vec::new() } else { claiming.await.unwrap_or_default() };
@@ -120,7 +146,8 @@ impl Worker {
     pub async fn step(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let until = clock::add(now, self.settings.lease);
-        let claimed = self.store.claim(now, until, self.settings.concurrency).await?;
+        let room = self.pace.allowance(self.settings.concurrency, 0);
+        let claimed = if room == 0 { Vec::new() } else { self.store.claim(now, until, room).await? };
         let count = claimed.len();
         futures_util::future::join_all(claimed.into_iter().map(|event| self.handle_one(event))).await;
         Ok(count)
@@ -152,7 +179,8 @@ impl Worker {
                 let why = format!("taken up {} times and never brought to an end", claimed.attempt - 1);
                 return self.finish(&claimed, Some(classify::give_up(&claimed, why))).await;
             }
-            let hand = Hand { worker: self, claimed: &claimed };
+            let person = claimed.fact.as_ref().ok().and_then(Fact::subject);
+            let hand = Hand { worker: self, claimed: &claimed, provider: self.paced().of_person(person) };
             let handled = AssertUnwindSafe(hand.handle()).catch_unwind();
             let result = tokio::select! {
                 result = handled => result.unwrap_or(Err(Trouble::Panic)),
@@ -161,7 +189,8 @@ impl Worker {
             let outcome = match result {
                 Ok(outcome) => Some(outcome),
                 Err(trouble) => {
-                    classify::outcome(&trouble, &claimed, &self.settings.backoff, self.entropy.unit(), self.clock.now())
+                    let (excuse, chance, now) = (self.pace.excuse(), self.entropy.unit(), self.clock.now());
+                    classify::outcome(&trouble, &claimed, &self.settings.backoff, excuse, chance, now)
                 }
             };
             self.finish(&claimed, outcome).await;
@@ -186,12 +215,12 @@ impl Worker {
                 tracing::info!(why, "ignored");
                 "ignored"
             }
-            Outcome::Retry { after, why } => {
-                tracing::warn!(
-                    why,
-                    after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-                    "will be tried again"
-                );
+            Outcome::Await { after, why, is_counted: false } => {
+                tracing::debug!(why, after_ms = millis(*after), "waits for the provider");
+                "awaits"
+            }
+            Outcome::Retry { after, why } | Outcome::Await { after, why, is_counted: true } => {
+                tracing::warn!(why, after_ms = millis(*after), "will be tried again");
                 "retry"
             }
             Outcome::Park { why } => {
@@ -225,6 +254,11 @@ impl Worker {
 struct Hand<'a> {
     worker: &'a Worker,
     claimed: &'a Claimed,
+    provider: Paced,
+}
+
+fn millis(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Hand<'_> {
@@ -245,7 +279,7 @@ impl Hand<'_> {
     }
 
     fn provider(&self) -> &dyn Provider {
-        self.worker.provider.as_ref()
+        &self.provider
     }
 
     fn now(&self) -> jiff::Timestamp {

@@ -26,8 +26,10 @@ impl Judge {
             Some(key) => provider::ApiKey::new(key.clone()).map_err(|error| self.say("provider.api_key", error)).ok(),
         };
         self.at_least("provider.deadline_seconds", file.deadline_seconds, 1);
+        self.at_least("provider.retry_after_seconds_max", file.retry_after_seconds_max, 1);
         let mut settings = provider::Settings::new(endpoint.ok()?, key?);
         settings.deadline = Duration::from_secs(file.deadline_seconds);
+        settings.retry_after_max = Duration::from_secs(file.retry_after_seconds_max);
         settings.connect_timeout = settings.connect_timeout.min(settings.deadline / 2);
         Some(settings)
     }

@@ -20,6 +20,7 @@ fn assert_said<T: std::fmt::Debug>(what: &str, result: Result<T, ProviderError>,
         ProviderError::Transient { .. } => "transient",
         ProviderError::Permanent { .. } => "permanent",
         ProviderError::Unknown { .. } => "unknown",
+        ProviderError::Held { .. } => "held",
     };
     let text = error.to_string();
     assert_eq!(found, kind, "{what}: {text}");

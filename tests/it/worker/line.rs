@@ -58,6 +58,10 @@ pub(super) struct Line {
 struct State {
     calls: Vec<&'static str>,
     faults: VecDeque<(Side, &'static str, Fault)>,
+    /// What every call ends with, while the provider is away.
+    outage: Option<ProviderError>,
+    /// Whose phones cannot be listed.
+    troubled: Option<String>,
 }
 
 impl Line {
@@ -75,6 +79,16 @@ impl Line {
         let gate = Gate::default();
         self.lock().faults.push_back((side, call, Fault::Waits(gate.clone())));
         gate
+    }
+
+    /// Every call ends with `error`; or, with `None`, the provider is there again.
+    pub(super) fn is_away(&self, error: Option<ProviderError>) {
+        self.lock().outage = error;
+    }
+
+    /// Every call for this person's phones runs into its deadline.
+    pub(super) fn is_in_trouble(&self, user_identity_id: &str) {
+        self.lock().troubled = Some(user_identity_id.to_owned());
     }
 
     /// The names of the calls since the last look.
@@ -114,7 +128,14 @@ impl Line {
         call: &'static str,
         doing: impl Future<Output = Result<T, ProviderError>> + Send,
     ) -> Result<T, ProviderError> {
-        self.lock().calls.push(call);
+        let outage = {
+            let mut state = self.lock();
+            state.calls.push(call);
+            state.outage.clone()
+        };
+        if let Some(error) = outage {
+            return Err(error);
+        }
         self.befall(Side::Before, call).await?;
         let answer = doing.await;
         self.befall(Side::After, call).await?;
@@ -157,7 +178,15 @@ impl Provider for Line {
     }
 
     async fn phones_of_person(&self, user_identity_id: &str) -> Result<Vec<Phone>, ProviderError> {
-        self.around("phones_of_person", self.client.phones_of_person(user_identity_id)).await
+        let is_in_trouble = self.lock().troubled.as_deref() == Some(user_identity_id);
+        let listing = async {
+            if is_in_trouble {
+                let (call, why) = ("/phones/list", "no whole answer within 10000 ms".to_owned());
+                return Err(ProviderError::Transient { call, why, retry_after: None });
+            }
+            self.client.phones_of_person(user_identity_id).await
+        };
+        self.around("phones_of_person", listing).await
     }
 
     async fn phones_of_credential(&self, acs_credential_id: &str) -> Result<Vec<Phone>, ProviderError> {

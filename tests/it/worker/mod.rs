@@ -5,6 +5,7 @@ mod life;
 mod line;
 mod main_job;
 mod order;
+mod pace;
 mod pause;
 mod sweep;
 mod trouble;
@@ -123,12 +124,17 @@ impl<'a> Story<'a> {
     /// The hotel's first guest, for three days in its first two rooms. Not as an `override`, which would invalidate
     /// what other plans have for these rooms.
     async fn stay(&self) -> PlanSpec {
+        self.stay_of(0).await
+    }
+
+    /// The same for the `index`th guest.
+    async fn stay_of(&self, index: usize) -> PlanSpec {
         let world = self.world().await;
         let of = |name: &str| world[name].as_array().expect("a list").clone();
         let hotel =
             of("acs_systems").into_iter().find(|it| it["external_type"] == "visionline_system").expect("a hotel");
         let is_in_hotel = |it: &Value| it["acs_system_id"] == hotel["acs_system_id"];
-        let guest = of("acs_users").into_iter().find(|it| is_in_hotel(it)).expect("a guest");
+        let guest = of("acs_users").into_iter().filter(is_in_hotel).nth(index).expect("a guest");
         let doors: Vec<Value> = of("acs_entrances").into_iter().filter(is_in_hotel).take(2).collect();
         let ends_at = add(self.now(), SignedDuration::from_hours(72));
         let body = json!({
