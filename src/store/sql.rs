@@ -167,7 +167,8 @@ macro_rules! run {
                 Value::Bytes(value) => query.bind(value),
             };
         }
-        query.$method(&mut **$connection).await
+        // On the heap: the two databases' futures are large, and every store function would hold both.
+        Box::pin(query.$method(&mut **$connection)).await
     }};
 }
 
@@ -181,26 +182,18 @@ impl Db {
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             // Taking the write lock at once: a transaction that reads first and then finds the lock taken is doomed.
-            Self::Sqlite { write, .. } => Tx::Sqlite(match write.begin_with("BEGIN IMMEDIATE").await {
-                // On a full disk SQLite rolls back by itself, and sqlx, whose own rollback then fails, believes for ever
-                // after that the transaction is open. The writer is of no more use.
-                Err(sqlx::Error::InvalidSavePointStatement) => {
-                    write.acquire().await?.close().await?;
-                    write.begin_with("BEGIN IMMEDIATE").await?
-                }
-                begun => begun?,
-            }),
-            Self::Postgres(pool) => Tx::Postgres(answered(pool.begin()).await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(Box::pin(write.begin_with("BEGIN IMMEDIATE")).await?),
+            Self::Postgres(pool) => Tx::Postgres(Box::pin(answered(pool.begin())).await?),
         })
     }
 
     /// Begins a transaction that only reads, and sees one moment.
     pub(super) async fn begin_read(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Self::Sqlite { read, .. } => Tx::Sqlite(Box::pin(read.begin()).await?),
             Self::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Tx::Postgres(answered(pool.begin_with(begin)).await?)
+                Tx::Postgres(Box::pin(answered(pool.begin_with(begin))).await?)
             }
         })
     }
