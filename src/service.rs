@@ -23,7 +23,7 @@ use crate::lifecycle::Shutdown;
 use crate::ops::{self, Check, Health};
 use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
-use crate::queue::{Envelope, Publisher, direct};
+use crate::queue::{Envelope, PULLED, Publisher, direct};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
@@ -260,7 +260,7 @@ fn read_again(kinds: &BTreeMap<String, receiver::Kind>, item: &ParkedItem) -> Re
 
 /// A listed event is read as the webhook would have been; one that cannot be is left to the webhook, which parks it.
 fn read_listed(source: &str, event: &ListedEvent, now: Timestamp) -> Vec<Envelope> {
-    let delivery_id = format!("listed:{}", event.event_id);
+    let delivery_id = format!("{PULLED}{}", event.event_id);
     match receiver::reread(receiver::Kind::Seam, source, &delivery_id, now, event.body.clone()) {
         Ok(envelope) => vec![envelope],
         Err(error) => {
