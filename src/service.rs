@@ -209,7 +209,13 @@ impl Parts {
         let settings = config.provider.as_ref().ok_or(StartError::Incomplete("provider"))?;
         let client = Arc::new(SeamClient::new(settings, Arc::clone(&clock))?);
         let worker = Worker::new(store.clone(), client, Arc::clone(&clock), entropy, config.worker.clone());
-        let provider: Arc<dyn Provider> = Arc::new(worker.paced());
+        let paced = worker.paced();
+        let asked = paced.clone();
+        self.checks.push(Check::informative("provider", move || {
+            let standing = asked.standing();
+            async move { standing.verdict() }
+        }));
+        let provider: Arc<dyn Provider> = Arc::new(paced);
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
         let source = config.missed_source.clone();

@@ -63,6 +63,24 @@ pub enum Standing {
     },
 }
 
+impl Standing {
+    /// In words for people: what is wrong, since when, and when it will be tried again.
+    pub fn verdict(&self) -> Result<(), String> {
+        match self {
+            Self::Working => Ok(()),
+            Self::Suspected { since, failures, why, probe_at } => Err(format!(
+                "{failures} calls in a row failed since {since:.0}, all for one person, whose next is at {probe_at:.0} or \
+                 later; others are called for ({why})"
+            )),
+            Self::Resting { until, why } => Err(format!("it asked not to be called before {until:.0} ({why})")),
+            Self::Away { since, failures, why, probe_at } => Err(format!(
+                "{failures} calls in a row failed since {since:.0}; one at a time asks again, the next at {probe_at:.0} or \
+                 later ({why})"
+            )),
+        }
+    }
+}
+
 /// How a call was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -385,6 +403,23 @@ mod tests {
         assert!(breaker.admit(now, Some("a")).is_err());
         assert_eq!(breaker.admit(now, Some("b")), Ok(Pass::Usual));
         assert_eq!(breaker.admit(now, None), Ok(Pass::Usual));
+    }
+
+    #[test]
+    fn a_verdict_names_the_reason_and_the_next_try() {
+        let at: Timestamp = "2026-03-01T10:00:00Z".parse().expect("a time");
+        let (since, probe_at, until) = (at, clock::add(at, SignedDuration::from_secs(8)), at);
+        let away = Standing::Away { since, failures: 5, why: "no connection".to_owned(), probe_at };
+        assert_eq!(
+            away.verdict().expect_err("a trouble"),
+            "5 calls in a row failed since 2026-03-01T10:00:00Z; one at a time asks again, the next at \
+             2026-03-01T10:00:08Z or later (no connection)"
+        );
+        let resting = Standing::Resting { until, why: "429".to_owned() };
+        assert_eq!(
+            resting.verdict().expect_err("a trouble"),
+            "it asked not to be called before 2026-03-01T10:00:00Z (429)"
+        );
     }
 
     #[test]
