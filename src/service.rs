@@ -24,6 +24,7 @@ use crate::ops::{self, Check, Health};
 use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, PULLED, Publisher, direct};
+use crate::receiver::parse::{Headers, Shape};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
@@ -226,12 +227,12 @@ impl Parts {
             sweep.run(end).await;
             0
         });
-        let kinds = config.kinds.clone();
+        let shapes = config.shapes.clone();
         Ok(ops::Api {
             store,
             provider,
             clock,
-            reread: Arc::new(move |item| read_again(&kinds, item)),
+            reread: Arc::new(move |item| read_again(&shapes, item)),
             shutdown: self.late.end.clone(),
         })
     }
@@ -257,18 +258,19 @@ impl Parts {
     }
 }
 
-fn read_again(kinds: &BTreeMap<String, receiver::Kind>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
-    let kind = kinds.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
+fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
+    let shape = shapes.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
     let body = Bytes::from(item.body.clone());
-    let read = receiver::reread(*kind, &item.source, &item.delivery_id, item.received_at, body);
-    read.map(|envelope| vec![envelope]).map_err(|error| error.to_string())
+    let read = receiver::reread(shape, &item.source, &item.delivery_id, item.received_at, &item.headers, body);
+    read.map_err(|error| error.to_string())
 }
 
 /// A listed event is read as the webhook would have been; one that cannot be is left to the webhook, which parks it.
 fn read_listed(source: &str, event: &ListedEvent, now: Timestamp) -> Vec<Envelope> {
     let delivery_id = format!("{PULLED}{}", event.event_id);
-    match receiver::reread(receiver::Kind::Seam, source, &delivery_id, now, event.body.clone()) {
-        Ok(envelope) => vec![envelope],
+    let body = event.body.clone();
+    match receiver::reread(&Shape::Seam, source, &delivery_id, now, &Headers::new(), body) {
+        Ok(envelopes) => envelopes,
         Err(error) => {
             tracing::warn!(%error, event_id = event.event_id, "a listed event cannot be read");
             Vec::new()

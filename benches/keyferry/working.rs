@@ -76,6 +76,7 @@ fn envelopes() -> Vec<Envelope> {
             delivery_id: event_id.clone(),
             received_at: now,
             traceparent: None,
+            proof: None,
             body: vec![b'x'; 400].into(),
             content: Content::Event(Event { source: "seam".to_owned(), event_id, event_type, occurred_at: now, fact }),
         }

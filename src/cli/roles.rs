@@ -91,9 +91,9 @@ pub(super) async fn send(
     config: Option<&Path>,
     environment: &Environment,
 ) -> anyhow::Result<ExitCode> {
-    let sending = config::to_send_as(&args.source, environment, super::read_file(config)?.as_deref())?;
-    let source = sending.source.map(|(kind, secret)| send::SendSource { kind, secret });
-    send::run(args, source, sending.receiver_url, &SystemClock, &SystemEntropy).await?;
+    let senders = config::senders(environment, super::read_file(config)?.as_deref())?;
+    let source = senders.sources.into_iter().find(|source| **source.name() == *args.source);
+    send::run(args, source, senders.receiver_url, &SystemClock, &SystemEntropy).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::redirect;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::clock::{Clock, Entropy};
 use crate::receiver::verify::Secret;
-use crate::receiver::verify::standard_webhooks::sign;
-use crate::receiver::{Kind, Source, parse};
+use crate::receiver::{Kind, Source};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -29,7 +29,7 @@ pub struct Args {
     /// The body: a file, or `-` for standard input. It is sent byte for byte
     pub file: PathBuf,
 
-    /// Sign with this secret (`whsec_…`) instead of the configured one
+    /// Sign with this secret instead of the configured one
     #[arg(long)]
     pub secret: Option<SecretString>,
 
@@ -42,17 +42,10 @@ pub struct Args {
     pub print: bool,
 }
 
-/// What the configuration knows of the source that is named.
-#[derive(Debug)]
-pub struct SendSource {
-    pub kind: Kind,
-    pub secret: Secret,
-}
-
 /// Sends, or prints with `--print`. An error unless the receiver accepted it.
 pub async fn run(
     args: Args,
-    source: Option<SendSource>,
+    source: Option<Source>,
     receiver_url: Url,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
@@ -61,13 +54,16 @@ pub async fn run(
     let url = webhook_url(args.url.clone().unwrap_or(receiver_url), &args.source)?;
     let body = read(&args.file).await?;
     let now = clock.now();
-    let headers = headers(&sender, &format!("msg_{}", entropy.id(now).simple()), now, &body)?;
+    let id = format!("msg_{}", entropy.id(now).simple());
+    let signed = sender.sign(&id, now, &body).context("none of the source's keys can sign; give one with --secret")?;
+    let mut headers = HeaderMap::from_iter(signed);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("keyferry-send/", env!("CARGO_PKG_VERSION"))));
     let mut out = std::io::stdout();
     if args.print {
         writeln!(out, "{}", curl(&url, &headers, &args.file)?)?;
         return Ok(());
     }
-    let unreadable = unreadable(&args.source, sender, &headers, &body, now);
+    let unreadable = unreadable(&sender, &headers, &body, now);
     let status = post(&url, headers, body).await?;
     if !status.is_success() {
         bail!("{url} answered {status}: {}", meaning(status));
@@ -79,15 +75,16 @@ pub async fn run(
     Ok(())
 }
 
-/// `--secret` wins over the configured secret. A source that is not configured here can still be sent as: the receiver
-/// reads either family of headers from either kind, so the kind matters only for likeness.
-fn sender(args: &Args, source: Option<SendSource>) -> anyhow::Result<SendSource> {
-    let given = args.secret.as_ref().map(|text| Secret::parse(text.expose_secret())).transpose().context("--secret")?;
+/// `--secret` wins over the configured secrets. A source that is not configured here can still be sent as, in the way of
+/// Standard Webhooks: the receiver reads either family of headers from either kind, so it matters only for likeness.
+fn sender(args: &Args, source: Option<Source>) -> anyhow::Result<Source> {
+    let given = args.secret.as_ref().map(ExposeSecret::expose_secret);
     match (given, source) {
-        (Some(secret), Some(source)) => Ok(SendSource { secret, ..source }),
+        (Some(secret), Some(source)) => source.with_secret(secret).context("--secret"),
         (Some(secret), None) => {
             let kind = if args.source == Kind::Seam.as_str() { Kind::Seam } else { Kind::Standard };
-            Ok(SendSource { kind, secret })
+            let secret = Secret::parse(secret).context("--secret")?;
+            Ok(Source::new(&args.source, kind, vec![secret], SignedDuration::ZERO)?)
         }
         (None, Some(source)) => Ok(source),
         (None, None) => Err(anyhow!(
@@ -121,24 +118,13 @@ async fn read(file: &Path) -> anyhow::Result<Bytes> {
     body.map(Bytes::from).with_context(|| format!("cannot read {shown}"))
 }
 
-fn headers(sender: &SendSource, id: &str, now: Timestamp, body: &[u8]) -> anyhow::Result<HeaderMap> {
-    let family = sender.kind.family();
-    Ok(HeaderMap::from_iter([
-        (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (http::header::USER_AGENT, HeaderValue::from_static(concat!("keyferry-send/", env!("CARGO_PKG_VERSION")))),
-        (family.id(), HeaderValue::from_str(id)?),
-        (family.timestamp(), HeaderValue::from(now.as_second())),
-        (family.signature(), HeaderValue::from_str(&sign(&sender.secret, id, now, body))?),
-    ]))
-}
-
 /// A sender is never told that its body makes no sense, but whoever types the command may be: asked of the receiver's
 /// own reader.
-fn unreadable(name: &str, sender: SendSource, headers: &HeaderMap, body: &Bytes, now: Timestamp) -> Option<String> {
-    let kind = sender.kind;
-    let source = Source::new(name, kind, vec![sender.secret], SignedDuration::ZERO).ok()?;
+fn unreadable(source: &Source, headers: &HeaderMap, body: &Bytes, now: Timestamp) -> Option<String> {
     let delivery = source.verify(headers, body.clone(), now).ok()?;
-    parse::read(kind, name, &delivery).err().map(|unreadable| unreadable.why)
+    let texts = headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+    let items = source.read(&delivery, now, &texts.collect());
+    items.into_iter().find_map(|item| item.event.err()).map(|unreadable| unreadable.why)
 }
 
 async fn post(url: &Url, headers: HeaderMap, body: Bytes) -> anyhow::Result<StatusCode> {

@@ -2,9 +2,13 @@
 //!
 //! `schemas/config.json` is generated from these types. A unit stands at the end of a name.
 
+mod source;
+
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+pub use source::{Algorithm, Encoding, Kind, Meaning, NamedSecret, Pointers, Secret, Source};
 
 /// The receiver: where webhooks come in.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -260,34 +264,6 @@ impl Default for Retention {
     fn default() -> Self {
         Self { ledger_days: 90, events_days: 30, plans_days: 365 }
     }
-}
-
-/// A sender of webhooks: `POST /webhooks/{name}`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// `[a-z0-9-]{1,64}`.
-    pub name: String,
-    pub kind: Kind,
-    /// `whsec_…`; any of them may have signed, so that one can be replaced by another.
-    #[schemars(with = "Vec<String>")]
-    pub secrets: Vec<SecretString>,
-    /// How old, or how far in the future, a signature may be.
-    #[serde(default = "five_minutes")]
-    pub tolerance_seconds: u64,
-}
-
-pub(super) fn five_minutes() -> u64 {
-    300
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Seam's own events, signed by Svix.
-    Seam,
-    /// Standard Webhooks with bodies in Seam's event shape: the customer's own backend.
-    Standard,
 }
 
 /// The whole file.

@@ -3,10 +3,12 @@
 mod provider;
 mod queue;
 mod retention;
+mod secrets;
 mod sources;
 mod sweep;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,17 +22,16 @@ use super::{Config, Problem, Role};
 use crate::queue::direct;
 use crate::{http, receiver};
 
-pub(super) use sources::kind;
-
 /// Notes mistakes, and goes on with a stand-in so that it finds the next one too.
-pub(super) struct Judge {
+pub(super) struct Judge<'e> {
     pub(super) problems: Vec<Problem>,
     origins: Origins,
+    environment: &'e BTreeMap<String, String>,
 }
 
-impl Judge {
-    pub(super) fn new(problems: Vec<Problem>, origins: Origins) -> Self {
-        Self { problems, origins }
+impl<'e> Judge<'e> {
+    pub(super) fn new(problems: Vec<Problem>, origins: Origins, environment: &'e BTreeMap<String, String>) -> Self {
+        Self { problems, origins, environment }
     }
 
     pub(super) fn say(&mut self, path: &str, what: impl fmt::Display) {
@@ -54,9 +55,9 @@ impl Judge {
         let mut worker = self.worker(role, &file.worker, &file.provider);
         worker.rhythm = self.rhythm(&file.sweep);
         let retention = self.retention(&file.retention);
-        let sweep = self.sweep(&file.sweep, &file.sources, retention);
-        let kinds = sources::kinds(&file.sources);
-        let sources = self.sources(role, file.sources);
+        let shapes = self.shapes(&file.sources);
+        let sweep = self.sweep(&file.sweep, &shapes, retention);
+        let sources = self.sources(role, &file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
         Config {
             listen,
@@ -75,7 +76,7 @@ impl Judge {
                 ..http::Limits::default()
             },
             sources,
-            kinds,
+            shapes,
             ops_listen,
             ops_token,
             store_url: file.store.url,

@@ -10,11 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::queue::{direct, rabbitmq};
-use crate::receiver::verify::Secret;
 use crate::{http, provider, receiver, sweep, worker};
 use judge::Judge;
 use layers::Layers;
@@ -91,8 +90,8 @@ pub struct Config {
     pub receiver: receiver::Limits,
     pub http: http::Limits,
     pub sources: Vec<receiver::Source>,
-    /// The kind of each source by its name, also for a role that receives nothing: to read again what was parked.
-    pub kinds: BTreeMap<String, receiver::Kind>,
+    /// What the bodies of each source look like, also for a role that receives nothing: to read again what was parked.
+    pub shapes: BTreeMap<String, receiver::parse::Shape>,
     pub ops_listen: SocketAddr,
     pub ops_token: Option<SecretString>,
     pub store_url: SecretString,
@@ -143,40 +142,31 @@ pub fn examine(
         }
     }
     let file = layers.read();
-    let mut judge = Judge::new(layers.problems, layers.origins);
+    let mut judge = Judge::new(layers.problems, layers.origins, environment);
     let config = judge.config(role, file);
     (config, judge.problems)
 }
 
-/// What `keyferry send` needs to know.
-pub struct Sending {
-    /// The source's kind and its first secret, where it is configured.
-    pub source: Option<(receiver::Kind, Secret)>,
+/// What `keyferry send` and `keyferry explain` need to know.
+pub struct Senders {
+    /// Every source that is configured, whatever the role would receive.
+    pub sources: Vec<receiver::Source>,
     pub receiver_url: Url,
 }
 
-/// Reads one source and the receiver's address from the same layers as everything else, and judges only these.
-pub fn to_send_as(name: &str, environment: &BTreeMap<String, String>, file: Option<&str>) -> Result<Sending, Problems> {
+/// Reads the sources and the receiver's address from the same layers as everything else, and judges only these.
+pub fn senders(environment: &BTreeMap<String, String>, file: Option<&str>) -> Result<Senders, Problems> {
     let mut layers = Layers::of(file);
     layers.overlay_environment(environment);
     let file = layers.read();
-    let mut judge = Judge::new(layers.problems, layers.origins);
+    let mut judge = Judge::new(layers.problems, layers.origins, environment);
     let listen = judge.address("receiver.listen", &file.receiver.listen);
-    let configured = file.sources.into_iter().find(|source| source.name == name);
-    let source = configured.and_then(|source| {
-        let secret = source.secrets.first().map(|secret| Secret::parse(secret.expose_secret()));
-        match secret? {
-            Ok(secret) => Some((judge::kind(source.kind), secret)),
-            Err(error) => {
-                judge.say(&format!("sources.{name}"), error);
-                None
-            }
-        }
-    });
+    judge.shapes(&file.sources);
+    let sources = file.sources.iter().filter_map(|source| judge.source(source)).collect();
     // Listening on all addresses, it can be reached on this machine's own.
     let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
     match Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.port()))) {
-        Ok(receiver_url) if judge.problems.is_empty() => Ok(Sending { source, receiver_url }),
+        Ok(receiver_url) if judge.problems.is_empty() => Ok(Senders { sources, receiver_url }),
         Ok(_) => Err(Problems(judge.problems)),
         Err(error) => Err(Problems::of_one("receiver.listen", &error.to_string())),
     }

@@ -20,12 +20,33 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// Who is meant: Seam's id, or the key that the customer chose (`user_identity_key`).
+/// Who is meant: Seam's id, the key that the customer chose (`user_identity_key`), or an id that a source has for them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Person {
     UserIdentityId(String),
     UserIdentityKey(String),
+    /// `id` is what the configured source `source` calls the person; a plan says whose alias that is.
+    Alias {
+        source: String,
+        id: String,
+    },
+}
+
+impl Person {
+    /// The key under which what concerns an alias is handled one at a time, and found again when a plan brings it.
+    #[must_use]
+    pub fn alias_subject(source: &str, id: &str) -> String {
+        format!("alias:{source}:{id}")
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::UserIdentityId(id) => format!("user_identity:{id}"),
+            Self::UserIdentityKey(key) => format!("user_identity_key:{key}"),
+            Self::Alias { source, id } => Self::alias_subject(source, id),
+        }
+    }
 }
 
 /// What an event means to us.
@@ -45,6 +66,8 @@ pub enum Fact {
     },
     /// A phone no longer holds keys.
     PhoneDeactivated { device_id: String },
+    /// Somebody other than the provider says that a key has reached a phone of this person. A reason to look, not a fact.
+    KeyReported { person: Person },
     /// Something changed about a credential. What, is read from the provider's object, never from the event.
     CredentialChanged { acs_credential_id: String },
     /// An access method was issued; its credentials are worth a look.
@@ -71,13 +94,10 @@ impl Fact {
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         match self {
-            Self::PhoneRegistered { person: Person::UserIdentityId(id), .. }
-            | Self::PlanPut { user_identity_id: id, .. }
+            Self::PhoneRegistered { person, .. } | Self::KeyReported { person } => Some(person.subject()),
+            Self::PlanPut { user_identity_id: id, .. }
             | Self::PlanDeleted { user_identity_id: id, .. }
             | Self::IssuanceDue { user_identity_id: id, .. } => Some(format!("user_identity:{id}")),
-            Self::PhoneRegistered { person: Person::UserIdentityKey(key), .. } => {
-                Some(format!("user_identity_key:{key}"))
-            }
             Self::PhoneDeactivated { device_id } => Some(format!("device:{device_id}")),
             Self::CredentialChanged { acs_credential_id } => Some(format!("acs_credential:{acs_credential_id}")),
             Self::AccessMethodIssued { access_method_id } => Some(format!("access_method:{access_method_id}")),

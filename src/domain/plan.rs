@@ -1,6 +1,8 @@
 //! An issuance plan: the preconfigured credential details for one ACS user and stay, under a key that the customer
 //! chose. Made before any phone exists.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +41,10 @@ pub struct PlanSpec {
     /// Required. An absent one is read as empty, so that it is complained of together with everything else.
     #[serde(default)]
     pub user_identity_id: String,
+    /// Ours: what sources call the person, by the source's name, where they know neither Seam's id nor the customer's
+    /// key: `{"origo": "3456"}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acs_user_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,10 +149,12 @@ impl PlanSpec {
         }
     }
 
-    /// Whether `other` asks for the same credential, its end aside: the only thing that Seam lets be changed.
+    /// Whether `other` asks for the same credential, its end aside: the only thing that Seam lets be changed. Aliases
+    /// are no part of a credential.
     #[must_use]
     pub fn same_but_for_end(&self, other: &Self) -> bool {
-        Self { ends_at: None, ..self.clone() } == Self { ends_at: None, ..other.clone() }
+        let credential = |spec: &Self| Self { ends_at: None, aliases: BTreeMap::new(), ..spec.clone() };
+        credential(self) == credential(other)
     }
 
     /// What can be judged without asking the provider. All problems at once; empty is good.
@@ -183,6 +191,12 @@ impl PlanSpec {
             if id.as_ref().is_some_and(|id| !is_id(id)) {
                 say(field, NOT_AN_ID);
             }
+        }
+        if self.aliases.len() > ALIASES_MAX {
+            say("aliases", "more than 16 aliases");
+        }
+        if self.aliases.iter().any(|(source, id)| !is_source(source) || !is_alias(id)) {
+            say("aliases", NOT_AN_ALIAS);
         }
         if self.acs_user_id.is_none() && self.acs_system_id.is_none() {
             say("acs_user_id", "give acs_user_id, or acs_system_id so that Seam finds or makes the ACS user");
@@ -247,6 +261,17 @@ fn check_metadata(field: &str, metadata: &Value, say: &mut impl FnMut(&str, &str
 
 const NOT_AN_ID: &str = "an id has 1 to 64 characters of a-z, A-Z, 0-9, - and _";
 const ENTRANCES_MAX: usize = 500;
+const NOT_AN_ALIAS: &str =
+    "an alias stands under a source's name, a-z, 0-9 and -, and has 1 to 256 bytes without control characters";
+const ALIASES_MAX: usize = 16;
+
+fn is_source(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn is_alias(id: &str) -> bool {
+    (1..=256).contains(&id.len()) && !id.chars().any(char::is_control)
+}
 
 fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

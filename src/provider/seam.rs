@@ -205,6 +205,15 @@ impl Provider for SeamClient {
         let request = match person {
             Person::UserIdentityId(id) => json!({ "user_identity_id": id }),
             Person::UserIdentityKey(key) => json!({ "user_identity_key": key }),
+            // An alias is a plan's word: the provider has never heard of it.
+            Person::Alias { .. } => {
+                return Err(ProviderError::Permanent {
+                    call: USER_IDENTITIES_GET.path,
+                    status: 404,
+                    error_type: "user_identity_not_found".to_owned(),
+                    message: "an alias is known to plans only".to_owned(),
+                });
+            }
         };
         let found: UserIdentity = self.one(USER_IDENTITIES_GET, &request).await?;
         Ok(found.id)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::{Content, Envelope, seal};
+use super::{Content, Envelope, Proof, seal};
 use crate::domain::{Event, Fact};
 
 /// What [`Content::Unreadable`] travels as.
@@ -75,6 +75,12 @@ pub fn encode(envelope: &Envelope) -> Result<Message, EncodeError> {
     attributes.set("keyferryreceived", &envelope.received_at.to_string());
     if let Some(traceparent) = &envelope.traceparent {
         attributes.set("traceparent", traceparent);
+    }
+    if let Some(proof) = &envelope.proof {
+        attributes.set("keyferrysecret", &proof.secret);
+        if let Some(sent_at) = proof.sent_at {
+            attributes.set("keyferrysent", &sent_at.to_string());
+        }
     }
     let (id, kind, media_type) = match &envelope.content {
         Content::Event(event) => {
@@ -165,9 +171,16 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
         delivery_id: id(headers, "keyferrydelivery")?.to_owned(),
         received_at: time(headers, "keyferryreceived")?,
         traceparent: text(headers, "traceparent")?.map(str::to_owned),
+        proof: proof(headers)?,
         body: body.into(),
         content,
     })
+}
+
+fn proof(headers: &FieldTable) -> Result<Option<Proof>, DecodeError> {
+    let Some(secret) = text(headers, "keyferrysecret")? else { return Ok(None) };
+    let sent_at = text(headers, "keyferrysent")?.map(|_| time(headers, "keyferrysent")).transpose()?;
+    Ok(Some(Proof { secret: secret.to_owned(), sent_at }))
 }
 
 #[derive(Default)]
@@ -261,6 +274,10 @@ pub(crate) mod tests {
             delivery_id: "msg_2b".to_owned(),
             received_at: "2026-03-01T10:40:01Z".parse().expect("a time"),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            proof: Some(Proof {
+                secret: "2026-03".to_owned(),
+                sent_at: Some("2026-03-01T10:40:00Z".parse().expect("a time")),
+            }),
             body: Bytes::from_static(br#"{"event_type": "phone.registered"}"#),
             content: Content::Event(Event {
                 source: "app".to_owned(),
@@ -287,7 +304,11 @@ pub(crate) mod tests {
     }
 
     fn person() -> impl Strategy<Value = Person> {
-        prop_oneof![text().prop_map(Person::UserIdentityId), text().prop_map(Person::UserIdentityKey)]
+        prop_oneof![
+            text().prop_map(Person::UserIdentityId),
+            text().prop_map(Person::UserIdentityKey),
+            ("[a-z0-9-]{1,64}", text()).prop_map(|(source, id)| Person::Alias { source, id }),
+        ]
     }
 
     fn fact() -> impl Strategy<Value = Fact> {
@@ -298,6 +319,7 @@ pub(crate) mod tests {
                 device_id,
                 device_type
             }),
+            person().prop_map(|person| Fact::KeyReported { person }),
             text().prop_map(|device_id| Fact::PhoneDeactivated { device_id }),
             text().prop_map(|acs_credential_id| Fact::CredentialChanged { acs_credential_id }),
             text().prop_map(|access_method_id| Fact::AccessMethodIssued { access_method_id }),
@@ -322,11 +344,15 @@ pub(crate) mod tests {
     }
 
     fn envelope() -> impl Strategy<Value = Envelope> {
-        (text(), time(), proptest::option::of(text()), any::<Vec<u8>>(), content()).prop_map(
-            |(delivery_id, received_at, traceparent, body, content)| Envelope {
+        let proof =
+            ("[a-z0-9._-]{1,32}", proptest::option::of(time())).prop_map(|(secret, sent_at)| Proof { secret, sent_at });
+        let maybe = (proptest::option::of(text()), proptest::option::of(proof));
+        (text(), time(), maybe, any::<Vec<u8>>(), content()).prop_map(
+            |(delivery_id, received_at, (traceparent, proof), body, content)| Envelope {
                 delivery_id,
                 received_at,
                 traceparent,
+                proof,
                 body: body.into(),
                 content,
             },
@@ -384,6 +410,8 @@ pub(crate) mod tests {
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "keyferrydelivery": "msg_2b",
             "keyferryreceived": "2026-03-01T10:40:01Z",
+            "keyferrysecret": "2026-03",
+            "keyferrysent": "2026-03-01T10:40:00Z",
             "keyferryfact": r#"{"fact":"phone_registered","person":{"user_identity_key":"jane"},"device_type":"ios_phone"}"#,
         });
         assert_eq!(attributes(&message), expected);

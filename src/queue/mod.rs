@@ -29,9 +29,20 @@ pub struct Envelope {
     pub received_at: Timestamp,
     /// W3C `traceparent` of the request, so that one trace runs from the webhook to the key.
     pub traceparent: Option<String>,
+    /// How the delivery was proven; `None` for what Keyferry tells itself.
+    pub proof: Option<Proof>,
     /// The event's JSON, or the unreadable body, byte for byte as received.
     pub body: Bytes,
     pub content: Content,
+}
+
+/// What is kept of a delivery's proof, so that rotating a secret and a wrong clock can be watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The name of the secret that verified; not itself a secret.
+    pub secret: String,
+    /// When the sender signed, where its scheme says so.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// What an envelope holds.

@@ -1,11 +1,10 @@
 //! What the receiver reads of a request's head, apart from the signature.
 
-use std::collections::BTreeMap;
-
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::outcome::Rejection;
+use super::parse::Headers;
 use super::verify::standard_webhooks::Family;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -54,7 +53,10 @@ pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
 
 /// The headers that help a person to understand a parked body. Never the signature: with it the request could be sent
 /// again.
-pub(super) fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+///
+/// `also`: those that the shape of the source's bodies is read with. One that is repeated is not kept, since nobody could
+/// say which of its values counts.
+pub(super) fn kept(headers: &HeaderMap, also: &[&str]) -> Headers {
     let names = [
         CONTENT_TYPE,
         USER_AGENT,
@@ -66,7 +68,12 @@ pub(super) fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
     let text = |value: &HeaderValue| {
         value.to_str().ok().map(|text| text.chars().take(KEPT_HEADER_BYTES_MAX).collect::<String>())
     };
-    names.iter().filter_map(|name| Some((name.to_string(), text(headers.get(name)?)?))).collect()
+    let once = |name: &str| -> Option<(String, String)> {
+        let mut values = headers.get_all(name).iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        Some((name.to_owned(), text(value)?))
+    };
+    names.iter().map(HeaderName::as_str).chain(also.iter().copied()).filter_map(once).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The webhook endpoint: prove the sender, read the event, make it durable, answer. In that order, by type.
 //!
 //! `verify` alone makes a [`verify::Verified`], `parse` takes nothing else, and only what came through both is
-//! published. A 2xx says that the publisher has confirmed; anything short of that is a 503 and the sender's next
+//! published, all that one delivery carries at once. A 2xx says that the publisher has confirmed; anything short of that is a 503 and the sender's next
 //! attempt. The receiver knows no store, no provider and no broker: neither can make it refuse a webhook.
 
 mod body;
@@ -11,10 +11,10 @@ mod outcome;
 pub mod parse;
 mod reply;
 mod reread;
+mod roster;
 mod source;
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,19 +22,20 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use http::HeaderMap;
+use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::queue::{Content, Envelope, PublishError, Publisher};
+use crate::queue::{self, Content, Envelope, PublishError, Publisher};
 
 use body::Room;
 use observe::Observer;
 use outcome::{Accepted, Outcome, Rejection};
-use verify::{Refusal, Verified};
+use verify::{Refused, Verified};
 
 pub use reread::reread;
+pub use roster::Roster;
 pub use source::{Kind, Source, SourceError};
 
 /// What one delivery may cost.
@@ -63,9 +64,8 @@ impl Default for Limits {
 
 /// Everything the endpoint needs.
 pub struct Receiver {
-    sources: BTreeMap<Arc<str>, Source>,
-    /// Stands in for a source that does not exist, so that asking for one takes the same steps as a wrong signature.
-    nobody: Source,
+    /// Swapped when the configuration is read again; a request takes the one that stands when it begins.
+    roster: watch::Receiver<Arc<Roster>>,
     publisher: Arc<dyn Publisher>,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -74,7 +74,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// The last of several sources of one name counts.
+    /// With sources that stay as they are. The last of several of one name counts.
     #[must_use]
     pub fn new(
         sources: impl IntoIterator<Item = Source>,
@@ -82,73 +82,48 @@ impl Receiver {
         clock: Arc<dyn Clock>,
         limits: Limits,
     ) -> Self {
-        Self {
-            sources: sources.into_iter().map(|source| (Arc::clone(source.name()), source)).collect(),
-            nobody: Source::nobody(),
-            publisher,
-            clock,
-            limits,
-            room: Room::new(limits.held_bytes),
-            observer: Observer::default(),
-        }
+        let (_, roster) = watch::channel(Arc::new(Roster::new(sources)));
+        Self::following(roster, publisher, clock, limits)
     }
 
-    async fn accept(&self, source: Option<&Source>, request: Request, now: Timestamp) -> Outcome {
+    /// With the sources of whatever roster was sent last.
+    #[must_use]
+    pub fn following(
+        roster: watch::Receiver<Arc<Roster>>,
+        publisher: Arc<dyn Publisher>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Self {
+        Self { roster, publisher, clock, limits, room: Room::new(limits.held_bytes), observer: Observer::default() }
+    }
+
+    async fn accept(&self, roster: &Roster, source: Option<&Source>, request: Request, now: Timestamp) -> Outcome {
         let (head, body) = request.into_parts();
         head::expect_json(&head.headers)?;
         let body = self
             .within(self.limits.body_timeout, self.room.read(body, self.limits.body_bytes))
             .await
             .unwrap_or(Err(Rejection::BodyTooSlow))?;
-        let (source, delivery) = self.verify(source, &head.headers, body.bytes.clone())?;
-        let (accepted, content) = match parse::read(source.kind(), source.name(), &delivery) {
-            Ok(event) => (Accepted::Event { event_type: event.event_type.clone() }, Content::Event(event)),
-            Err(parse::Unreadable { why }) => {
-                let content = Content::Unreadable {
-                    source: source.name().to_string(),
-                    why: why.clone(),
-                    headers: head::kept(&head.headers),
-                };
-                (Accepted::Unreadable { why }, content)
-            }
-        };
-        self.publish(Envelope {
-            delivery_id: delivery.delivery_id().to_owned(),
-            received_at: now,
-            traceparent: head::traceparent(&head.headers),
-            body: delivery.body().clone(),
-            content,
-        })
-        .await?;
+        // The clock is read here and not with the head: a sender may take its time with the body.
+        let proven_at = self.clock.now();
+        let verdict = roster.verify(source, &head.headers, &body.bytes, proven_at);
+        self.observer.proven(source, &verdict, proven_at);
+        let (source, delivery) = verdict.map_err(|Refused { refusal, .. }| refusal)?;
+        let (accepted, envelopes) = envelopes(source, &delivery, &head, now);
+        if !envelopes.is_empty() {
+            self.publish(envelopes).await?;
+        }
         Ok(accepted)
     }
 
-    /// Hands back the source together with the proof: without a source there is none.
-    fn verify<'s>(
-        &self,
-        source: Option<&'s Source>,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Result<(&'s Source, Verified), Refusal> {
-        // The clock is read here and not with the head: a sender may take its time with the body.
-        let now = self.clock.now();
-        let verdict = source.unwrap_or(&self.nobody).verify(headers, body, now);
-        match (source, verdict) {
-            (Some(source), Ok(delivery)) => Ok((source, delivery)),
-            (Some(_), Err(refusal)) => Err(refusal),
-            (None, Err(refusal)) if refusal.is_contradiction() => Err(refusal),
-            (None, _) => Err(Refusal::SourceUnknown),
-        }
-    }
-
-    /// Waits until the envelope is durable.
+    /// Waits until all envelopes of a delivery are durable.
     ///
-    /// When the sender hangs up, or the time is over, this is dropped at its `await`: the envelope may or may not have
-    /// become durable, and nobody was told that it had. The sender delivers it again and the inbox keeps one of the two,
+    /// When the sender hangs up, or the time is over, this is dropped at its `await`: each may or may not have become
+    /// durable, and nobody was told that it had. The sender delivers it again and the inbox keeps one of the two,
     /// so nothing needs to outlive the request.
-    async fn publish(&self, envelope: Envelope) -> Result<(), PublishError> {
+    async fn publish(&self, batch: Vec<Envelope>) -> Result<(), PublishError> {
         let timeout = self.limits.publish_timeout;
-        let published = self.within(timeout, self.publisher.publish(vec![envelope])).await;
+        let published = self.within(timeout, self.publisher.publish(batch)).await;
         published.unwrap_or(Err(PublishError::Deadline(timeout)))
     }
 
@@ -161,6 +136,37 @@ impl Receiver {
             () = async { self.clock.sleep(timeout).await } => None,
         }
     }
+}
+
+/// What a proven delivery becomes: an envelope for each event, and for each part that cannot be read.
+fn envelopes(source: &Source, delivery: &Verified, head: &Parts, received_at: Timestamp) -> (Accepted, Vec<Envelope>) {
+    let (mut accepted, asked) = (Accepted::default(), source.shape().headers());
+    let kept = || head::kept(&head.headers, &asked);
+    let headers = if asked.is_empty() { parse::Headers::new() } else { kept() };
+    let proof = queue::Proof { secret: delivery.proof().secret().to_string(), sent_at: delivery.proof().sent_at() };
+    let traceparent = head::traceparent(&head.headers);
+    let mut envelope = |item: parse::Item| {
+        let content = match item.event {
+            Ok(event) => {
+                accepted.event_types.push(event.event_type.clone());
+                Content::Event(event)
+            }
+            Err(parse::Unreadable { why }) => {
+                accepted.unreadable.push(why.clone());
+                Content::Unreadable { source: source.name().to_string(), why, headers: kept() }
+            }
+        };
+        Envelope {
+            delivery_id: item.delivery_id,
+            received_at,
+            traceparent: traceparent.clone(),
+            proof: Some(proof.clone()),
+            body: item.body,
+            content,
+        }
+    };
+    let envelopes = source.read(delivery, received_at, &headers).into_iter().map(&mut envelope).collect();
+    (accepted, envelopes)
 }
 
 /// `POST /webhooks/{source}` and `GET /livez`.
@@ -176,10 +182,11 @@ pub fn router(receiver: Receiver) -> Router {
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let started = receiver.clock.now();
     // The name as it was sent, not percent-decoded: a source's name has nothing to decode.
-    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let source = receiver.sources.get(name);
-    let outcome = receiver.accept(source, request, started).await;
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    let roster = Arc::clone(&receiver.roster.borrow());
+    let source = roster.get(&name);
+    let outcome = receiver.accept(&roster, source, request, started).await;
     let ended = receiver.clock.now();
     receiver.observer.record(source, &outcome, ended, ended.duration_since(started));
-    reply::to(&outcome)
+    reply::to(&outcome, source.map(Source::kind))
 }

@@ -4,18 +4,23 @@
 //! warn it appears once a minute per reason, with the number of those that went unsaid. Labels are bounded: a source
 //! counts under its name only if it is configured, an event type is never a label.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use super::outcome::{self, Accepted, Outcome, Rejection};
 use super::source::Source;
-use super::verify::Refusal;
+use super::verify::{Refusal, Refused, Verified};
 
 const REQUESTS: &str = "keyferry_webhooks_total";
 const REFUSED: &str = "keyferry_webhooks_refused_total";
 const ACCEPT_SECONDS: &str = "keyferry_webhook_accept_seconds";
+
+const SECRET_USES: &str = "keyferry_source_secret_uses_total";
+const SECRET_USED: &str = "keyferry_source_secret_last_used_timestamp_seconds";
+const SKEW_SECONDS: &str = "keyferry_source_clock_skew_seconds";
 
 /// No configured source can have this name, since it has an underscore.
 const UNKNOWN: &str = "_unknown";
@@ -24,6 +29,12 @@ const WARN_EVERY_SECONDS: i64 = 60;
 pub(super) fn describe() {
     describe_counter!(REQUESTS, "Webhook requests, by source and by how they ended");
     describe_counter!(REFUSED, "Webhook requests that were not taken for their sender's, by reason");
+    describe_counter!(SECRET_USES, "Webhooks that a secret has verified, by source and by the secret's name");
+    describe_gauge!(SECRET_USED, "When a secret last verified a webhook, by source and by the secret's name");
+    describe_gauge!(
+        SKEW_SECONDS,
+        "How old the last genuine signature of a source was when it came; below 0, how early"
+    );
     describe_histogram!(ACCEPT_SECONDS, metrics::Unit::Seconds, "From the request's head to the durable event");
 }
 
@@ -32,6 +43,7 @@ pub(super) fn describe() {
 pub(super) struct Observer {
     refused: [Throttle; Refusal::ALL.len()],
     not_durable: Throttle,
+    skewed: Throttle,
 }
 
 impl Observer {
@@ -44,13 +56,7 @@ impl Observer {
         let source = source.map_or(UNKNOWN, |source| source.name());
         let duration_ms = took.as_secs_f64() * 1e3;
         match outcome {
-            Ok(Accepted::Event { event_type }) => {
-                histogram!(ACCEPT_SECONDS).record(took.as_secs_f64());
-                tracing::debug!(source, event_type, outcome = name, duration_ms, "a webhook was accepted");
-            }
-            Ok(Accepted::Unreadable { why }) => {
-                tracing::warn!(source, why, outcome = name, duration_ms, "a genuine webhook cannot be read: parked");
-            }
+            Ok(accepted) => accept(source, accepted, name, duration_ms),
             Err(Rejection::Refused(refusal)) => {
                 counter!(REFUSED, "reason" => refusal.reason()).increment(1);
                 self.refused(source, *refusal, now, duration_ms);
@@ -66,12 +72,63 @@ impl Observer {
         }
     }
 
+    /// Counts which secret verified, and how far the sender's clock is from ours.
+    pub(super) fn proven(
+        &self,
+        source: Option<&Source>,
+        verdict: &Result<(&Source, Verified), Refused>,
+        now: Timestamp,
+    ) {
+        let Some(source) = source else { return };
+        let label = || metrics::SharedString::from(Arc::clone(source.name()));
+        let proof = match verdict {
+            Ok((_, delivery)) => {
+                let (source, secret) = (label(), delivery.proof().secret().shared());
+                counter!(SECRET_USES, "source" => source.clone(), "secret" => secret.clone()).increment(1);
+                #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+                gauge!(SECRET_USED, "source" => source, "secret" => secret).set(now.as_second() as f64);
+                delivery.proof()
+            }
+            Err(Refused { proof: Some(proof), .. }) => proof,
+            Err(Refused { proof: None, .. }) => return,
+        };
+        let Some(age) = proof.age(now) else { return };
+        gauge!(SKEW_SECONDS, "source" => label()).set(age.as_secs_f64());
+        let tolerance = source.tolerance();
+        if age.abs() * 2 > tolerance
+            && let Some(unsaid) = self.skewed.pass(now)
+        {
+            let (source, skew_seconds, tolerance_seconds) = (&**source.name(), age.as_secs(), tolerance.as_secs());
+            tracing::warn!(
+                source,
+                skew_seconds,
+                tolerance_seconds,
+                unsaid,
+                "signatures arrive far from their time: this clock or the sender's is off, or deliveries are held up; \
+                 beyond the tolerance they are refused"
+            );
+        }
+    }
+
     fn refused(&self, source: &str, refusal: Refusal, now: Timestamp, duration_ms: f64) {
         let reason = refusal.reason();
         tracing::debug!(source, reason, duration_ms, "a webhook was refused");
         if let Some(unsaid) = self.refused[refusal as usize].pass(now) {
             tracing::warn!(source, reason, unsaid, "webhooks are refused: {refusal}");
         }
+    }
+}
+
+fn accept(source: &str, accepted: &Accepted, outcome: &str, duration_ms: f64) {
+    let (events, unreadable) = (accepted.event_types.len(), accepted.unreadable.len());
+    // Of a batch the first stands for the others: each has a line of its own in the ledger.
+    if let Some(why) = accepted.unreadable.first() {
+        let message = "a genuine webhook cannot be read: parked";
+        tracing::warn!(source, why, unreadable, events, outcome, duration_ms, "{message}");
+    } else {
+        histogram!(ACCEPT_SECONDS).record(duration_ms / 1e3);
+        let event_type = accepted.event_types.first();
+        tracing::debug!(source, event_type, events, outcome, duration_ms, "a webhook was accepted");
     }
 }
 

@@ -5,12 +5,12 @@ use crate::queue::PublishError;
 use super::verify::Refusal;
 
 /// Durable, and answered with success.
-#[derive(Debug)]
-pub(super) enum Accepted {
-    /// One event is in the queue.
-    Event { event_type: String },
-    /// The sender is genuine and the body makes no sense: it is in the queue to be parked.
-    Unreadable { why: String },
+#[derive(Debug, Default)]
+pub(super) struct Accepted {
+    /// The types of the events that are in the queue: one, but for a batch.
+    pub(super) event_types: Vec<String>,
+    /// The sender is genuine and these parts of the body make no sense: why each is in the queue to be parked.
+    pub(super) unreadable: Vec<String>,
 }
 
 /// Not accepted, and nothing of it is kept, but perhaps for [`Rejection::NotDurable`].
@@ -38,8 +38,8 @@ pub(super) type Outcome = Result<Accepted, Rejection>;
 /// An outcome's name in metrics and logs.
 pub(super) fn name(outcome: &Outcome) -> &'static str {
     match outcome {
-        Ok(Accepted::Event { .. }) => "accepted",
-        Ok(Accepted::Unreadable { .. }) => "unreadable",
+        Ok(accepted) if accepted.unreadable.is_empty() => "accepted",
+        Ok(_) => "unreadable",
         Err(Rejection::BodyTooLarge) => "body_too_large",
         Err(Rejection::NotJson) => "not_json",
         Err(Rejection::BodyTooSlow) => "body_too_slow",

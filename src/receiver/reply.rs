@@ -8,18 +8,19 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
 
-use super::outcome::{Accepted, Outcome, Rejection};
+use super::outcome::{Outcome, Rejection};
+use super::source::Kind;
 
 /// Long enough for a broker to restart, short beside any sender's own schedule.
 const RETRY_AFTER_SECONDS: &str = "5";
 /// After these the rest of the body may still be on its way, so the connection cannot carry another request.
 const CLOSE: [(HeaderName, &str); 1] = [(CONNECTION, "close")];
 
-/// The answer to a delivery.
-pub(super) fn to(outcome: &Outcome) -> Response {
+/// The answer to a delivery of a source of this kind, if the source exists.
+pub(super) fn to(outcome: &Outcome, kind: Option<Kind>) -> Response {
     match outcome {
         // What cannot be read is accepted too: a 4xx would be repeated for a day and could disable the endpoint.
-        Ok(Accepted::Event { .. } | Accepted::Unreadable { .. }) => StatusCode::ACCEPTED.into_response(),
+        Ok(_) => accepted(kind).into_response(),
         Err(Rejection::Refused(refusal)) if refusal.is_contradiction() => StatusCode::BAD_REQUEST.into_response(),
         Err(Rejection::Refused(_)) => StatusCode::UNAUTHORIZED.into_response(),
         Err(Rejection::BodyBroken) => (StatusCode::BAD_REQUEST, CLOSE).into_response(),
@@ -28,6 +29,14 @@ pub(super) fn to(outcome: &Outcome) -> Response {
         Err(Rejection::NotJson) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, CLOSE).into_response(),
         Err(Rejection::NoRoom) => (StatusCode::SERVICE_UNAVAILABLE, later(), CLOSE).into_response(),
         Err(Rejection::NotDurable(_)) => (StatusCode::SERVICE_UNAVAILABLE, later()).into_response(),
+    }
+}
+
+/// HID Origo takes a 200 for success and nothing else.
+fn accepted(kind: Option<Kind>) -> StatusCode {
+    match kind {
+        Some(Kind::HidOrigo) => StatusCode::OK,
+        Some(Kind::Seam | Kind::Standard | Kind::Hmac) | None => StatusCode::ACCEPTED,
     }
 }
 

@@ -3,26 +3,30 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::parse::{self, Unreadable};
-use super::source::Kind;
+use super::parse::{Headers, Shape, Unreadable};
 use super::verify::Verified;
 use crate::queue::{Content, Envelope};
 
-/// Reads a delivery that was proven when it came in, and parked because nobody could read it.
+/// Reads a delivery that was proven when it came in, and parked because nobody could read it. All of it, or nothing.
 pub fn reread(
-    kind: Kind,
+    shape: &Shape,
     source: &str,
     delivery_id: &str,
     received_at: Timestamp,
+    headers: &Headers,
     body: Bytes,
-) -> Result<Envelope, Unreadable> {
-    let delivery = Verified::when_it_was_parked(delivery_id, received_at, body);
-    let event = parse::read(kind, source, &delivery)?;
-    Ok(Envelope {
-        delivery_id: delivery_id.to_owned(),
-        received_at,
-        traceparent: None,
-        body: delivery.body().clone(),
-        content: Content::Event(event),
-    })
+) -> Result<Vec<Envelope>, Unreadable> {
+    let delivery = Verified::when_it_was_parked(delivery_id, body);
+    let items = shape.read(source, &delivery, received_at, headers);
+    let envelope = |item: super::parse::Item| {
+        Ok(Envelope {
+            delivery_id: item.delivery_id,
+            received_at,
+            traceparent: None,
+            proof: None,
+            body: item.body,
+            content: Content::Event(item.event?),
+        })
+    };
+    items.into_iter().map(envelope).collect()
 }

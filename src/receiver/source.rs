@@ -1,18 +1,22 @@
 //! A configured sender of webhooks: its name in the URL, how it proves itself, and what its bodies look like.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use super::parse::{Headers, Item, Shape};
 use super::verify::standard_webhooks::Family;
-use super::verify::{Refusal, Secret, StandardWebhooks, Verified};
+use super::verify::{Refusal, Refused, Scheme, Secret, SecretError, SecretName, StandardWebhooks, Verified, numbered};
 
 /// Bytes of a source's name.
 const NAME_BYTES_MAX: usize = 64;
 /// A wider window would not be a check of freshness any more.
 const TOLERANCE_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// More live secrets than a rotation can need; each is tried on every request.
+const SECRETS_MAX: usize = 8;
 
 /// What kind of sender it is: this decides the signature scheme and the shape of the bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,10 @@ pub enum Kind {
     Seam,
     /// A Standard Webhooks sender of our own event shape: the customer's backend.
     Standard,
+    /// HID Origo: CloudEvents with a static secret in a header.
+    HidOrigo,
+    /// Anybody who puts an HMAC into a header.
+    Hmac,
 }
 
 impl Kind {
@@ -29,15 +37,17 @@ impl Kind {
         match self {
             Self::Seam => "seam",
             Self::Standard => "standard",
+            Self::HidOrigo => "hid-origo",
+            Self::Hmac => "hmac",
         }
     }
 
-    /// The headers that such a sender writes. Either family is read from both.
+    /// The Standard Webhooks headers that such a sender writes. Either family is read from both.
     #[must_use]
     pub fn family(self) -> Family {
         match self {
             Self::Seam => Family::Svix,
-            Self::Standard => Family::Webhook,
+            Self::Standard | Self::HidOrigo | Self::Hmac => Family::Webhook,
         }
     }
 }
@@ -47,41 +57,70 @@ impl Kind {
 pub struct Source {
     name: Arc<str>,
     kind: Kind,
-    scheme: StandardWebhooks,
+    scheme: Scheme,
+    tolerance: SignedDuration,
+    shape: Shape,
 }
 
 /// What is wrong with a source's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     #[error("a source's name is 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and `-`")]
     Name,
     #[error("a source needs at least one secret: there is no way to receive without verification")]
     NoSecret,
+    #[error("a source has at most {SECRETS_MAX} secrets")]
+    TooManySecrets,
+    #[error("two secrets are named `{0}`")]
+    SecretNameTwice(SecretName),
     #[error("the tolerance is not between zero (the very second) and one hour")]
     Tolerance,
 }
 
 impl Source {
-    /// Any of `secrets` may sign; `tolerance` (five minutes is usual) holds into the past and into the future.
+    /// A sender of a kind that signs as Standard Webhooks say. Any of `secrets` may sign; `tolerance` (five minutes is
+    /// usual) holds into the past and into the future.
     pub fn new(name: &str, kind: Kind, secrets: Vec<Secret>, tolerance: SignedDuration) -> Result<Self, SourceError> {
+        let scheme = StandardWebhooks::new(kind.family(), numbered(secrets), Vec::new());
+        let shape = if kind == Kind::Seam { Shape::Seam } else { Shape::Standard };
+        Self::of(name, kind, Scheme::StandardWebhooks(scheme), shape, tolerance)
+    }
+
+    /// A sender of any kind.
+    pub fn of(
+        name: &str,
+        kind: Kind,
+        scheme: Scheme,
+        shape: Shape,
+        tolerance: SignedDuration,
+    ) -> Result<Self, SourceError> {
         let name_is_good = (1..=NAME_BYTES_MAX).contains(&name.len())
             && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
         if !name_is_good {
             return Err(SourceError::Name);
         }
-        if secrets.is_empty() {
-            return Err(SourceError::NoSecret);
-        }
+        check_names(&scheme.names())?;
         if !(SignedDuration::ZERO..=TOLERANCE_MAX).contains(&tolerance) {
             return Err(SourceError::Tolerance);
         }
-        Ok(Self { name: name.into(), kind, scheme: StandardWebhooks::new(secrets, tolerance) })
+        Ok(Self { name: name.into(), kind, scheme, tolerance, shape })
     }
 
     /// The source that nobody is: it does a source's work, and its verdict counts for nothing.
     pub(super) fn nobody() -> Self {
-        let scheme = StandardWebhooks::new(vec![Secret::decoy()], SignedDuration::ZERO);
-        Self { name: "".into(), kind: Kind::Standard, scheme }
+        let secrets = numbered(vec![Secret::decoy()]);
+        Self {
+            name: "".into(),
+            kind: Kind::Standard,
+            scheme: Scheme::StandardWebhooks(StandardWebhooks::new(Family::Webhook, secrets, Vec::new())),
+            tolerance: SignedDuration::ZERO,
+            shape: Shape::Standard,
+        }
+    }
+
+    /// The same sender with one secret of this text.
+    pub fn with_secret(self, text: &str) -> Result<Self, SecretError> {
+        Ok(Self { scheme: self.scheme.with_secret(text)?, ..self })
     }
 
     #[must_use]
@@ -94,8 +133,62 @@ impl Source {
         self.kind
     }
 
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    #[must_use]
+    pub fn tolerance(&self) -> SignedDuration {
+        self.tolerance
+    }
+
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// Proves that this source sent the body.
     pub fn verify(&self, headers: &HeaderMap, body: Bytes, now: Timestamp) -> Result<Verified, Refusal> {
-        self.scheme.verify(headers, body, now)
+        self.judge(headers, body, now).map_err(|refused| refused.refusal)
+    }
+
+    /// The same, with what was proven of a request that came at the wrong time.
+    pub fn judge(&self, headers: &HeaderMap, body: Bytes, now: Timestamp) -> Result<Verified, Refused> {
+        self.scheme.verify(headers, body, self.tolerance, now)
+    }
+
+    /// Reads what a proven delivery carries.
+    #[must_use]
+    pub fn read(&self, delivery: &Verified, received_at: Timestamp, headers: &Headers) -> Vec<Item> {
+        self.shape.read(&self.name, delivery, received_at, headers)
+    }
+
+    /// The headers of a request as this sender would make it. `None` where no secret of it can sign.
+    #[must_use]
+    pub fn sign(&self, id: &str, sent_at: Timestamp, body: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let is_batch = body.trim_ascii_start().first() == Some(&b'[');
+        let content_type = match self.kind {
+            Kind::HidOrigo if is_batch => "application/cloudevents-batch+json",
+            Kind::HidOrigo => "application/cloudevents+json",
+            Kind::Seam | Kind::Standard | Kind::Hmac => "application/json",
+        };
+        let mut headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        headers.extend(self.scheme.sign(id, sent_at, body)?);
+        Some(headers)
+    }
+}
+
+fn check_names(names: &[&SecretName]) -> Result<(), SourceError> {
+    if names.is_empty() {
+        return Err(SourceError::NoSecret);
+    }
+    if names.len() > SECRETS_MAX {
+        return Err(SourceError::TooManySecrets);
+    }
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(**name)) {
+        Some(name) => Err(SourceError::SecretNameTwice((*name).clone())),
+        None => Ok(()),
     }
 }

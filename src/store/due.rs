@@ -107,7 +107,7 @@ fn look(row: &Row, now: Timestamp) -> Result<Envelope, StoreError> {
         fact: Fact::IssuanceDue { plan_key, user_identity_id },
     };
     let content = Content::Event(event);
-    Ok(Envelope { delivery_id: event_id, received_at: now, traceparent: None, body: body.into(), content })
+    Ok(Envelope { delivery_id: event_id, received_at: now, traceparent: None, proof: None, body: body.into(), content })
 }
 
 /// Sees to it that a plan that was put or cancelled at `now` is looked at before long.

@@ -5,6 +5,7 @@
 //! [`claim`](Store::claim) and [`record`](Store::record), plans are [`put`](Store::put_plan), the sweep
 //! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
+mod aliases;
 mod due;
 mod inbox;
 mod inspect;
@@ -112,6 +113,8 @@ pub struct Change {
     /// When the provider was asked for `phones`: one that was written since is not overwritten by older news.
     pub phones_seen_at: Option<Timestamp>,
     pub phone_keys: Vec<PhoneKey>,
+    /// Subjects whose ignored events are due again, since what they wanted has come.
+    pub again: Vec<String>,
     /// For issuances that are not written: when they are looked at next.
     pub looks: Vec<NextLook>,
     pub ledger: Vec<Entry>,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::rows::{PLAN_AND_ISSUANCE, plan_and_issuance};
 use super::sql::{Tx, Value};
-use super::{Store, StoreError, append, due, inbox};
+use super::{Store, StoreError, aliases, append, due, inbox};
 use crate::domain::{Entry, Event, Fact, Issuance, Kind, Plan, Status};
 use crate::queue::{Content, Envelope};
 
@@ -44,6 +44,7 @@ impl Store {
         let put = if insert_plan(&mut tx, plan).await? {
             let issuance = Issuance::planned(plan);
             insert_issuance(&mut tx, now, &issuance).await?;
+            aliases::set(&mut tx, plan).await?;
             begun = Some(issuance.entry());
             PutPlan::Created
         } else {
@@ -53,6 +54,7 @@ impl Store {
                 return Ok(put);
             }
             update_plan(&mut tx, plan).await?;
+            aliases::set(&mut tx, plan).await?;
             if !issuance.may_have_credential() {
                 let issuance = Issuance::planned(plan);
                 restart(&mut tx, now, &issuance).await?;
@@ -104,6 +106,7 @@ impl Store {
             delivery_id: event.event_id.clone(),
             received_at: now,
             traceparent: None,
+            proof: None,
             body: body.into(),
             content: Content::Event(event),
         };

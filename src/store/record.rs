@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::sql::{Tx, Value};
-use super::{Change, Claimed, RecordError, Store, StoreError, append, due, parked};
+use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due, parked};
 use crate::domain::{Entry, Fact, Issuance, Kind, Outcome, Phone, PhoneKey};
 
 impl Store {
@@ -22,7 +22,8 @@ impl Store {
         for next in &change.looks {
             due::write_next_look(&mut tx, next).await?;
         }
-        let mut entries = change.ledger;
+        let mut entries = aliases::handle_again(&mut tx, now, &change.again).await?;
+        entries.extend(change.ledger);
         if let Some(outcome) = &change.outcome {
             entries.extend(end(&mut tx, now, claimed, outcome).await?);
         }

@@ -6,7 +6,7 @@ use super::Judge;
 use crate::config::{Role, file};
 use crate::provider;
 
-impl Judge {
+impl Judge<'_> {
     pub(super) fn provider(&mut self, role: Role, file: &file::Provider) -> Option<provider::Settings> {
         if !role.works() {
             return None;

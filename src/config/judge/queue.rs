@@ -11,7 +11,7 @@ use crate::config::{Role, file};
 use crate::queue::rabbitmq;
 use crate::queue::seal::Keys;
 
-impl Judge {
+impl Judge<'_> {
     /// `None`: no broker.
     pub(super) fn queue(
         &mut self,

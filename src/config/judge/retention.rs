@@ -6,7 +6,7 @@ use super::Judge;
 use crate::config::file;
 use crate::store::Retention;
 
-impl Judge {
+impl Judge<'_> {
     pub(super) fn retention(&mut self, file: &file::Retention) -> Retention {
         self.at_least("retention.ledger_days", file.ledger_days, 1);
         // Senders repeat a webhook for 27 hours and a half, and by then it must still be known.

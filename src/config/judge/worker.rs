@@ -8,7 +8,7 @@ use crate::domain::Backoff;
 use crate::worker;
 use crate::worker::pace::{self, Rate, Rules};
 
-impl Judge {
+impl Judge<'_> {
     pub(super) fn worker(&mut self, role: Role, file: &file::Worker, provider: &file::Provider) -> worker::Settings {
         self.at_least("worker.concurrency", file.concurrency, 1);
         self.at_least("worker.in_flight_max", file.in_flight_max, 1);

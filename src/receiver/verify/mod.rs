@@ -1,41 +1,91 @@
 //! Is this request from whom it says it is? Pure: headers, bytes and a moment in; [`Verified`] or a [`Refusal`] out.
 //!
-//! One file per scheme. Only a scheme can make a [`Verified`], and the parsers take nothing else: no code can be written
-//! that reads a body whose signature was not checked. There is no scheme "none".
+//! One file per scheme, each of which signs as well, since `keyferry send` plays the sender. A scheme makes a [`Proof`];
+//! that it is recent is judged here, for all of them alike. Only this makes a [`Verified`], and the parsers take nothing
+//! else: no code can be written that reads a body whose signature was not checked. There is no scheme "none".
 
+mod header;
+pub mod hmac_header;
+mod public_key;
+mod refusal;
 mod secret;
+pub mod shared_secret;
 pub mod standard_webhooks;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 
-pub use secret::{Secret, SecretError};
+pub use hmac_header::HmacHeader;
+pub use public_key::{PublicKey, PublicKeyError};
+pub use refusal::Refusal;
+pub use secret::{Named, Secret, SecretError, SecretName, numbered};
+pub use shared_secret::SharedSecret;
 pub use standard_webhooks::StandardWebhooks;
+
+/// What a scheme has proven of a request, and what its sender says of this attempt.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    delivery_id: String,
+    secret: SecretName,
+    /// To the second. `None` where the scheme has no timestamp.
+    sent_at: Option<Timestamp>,
+}
+
+impl Proof {
+    /// The name of the secret that verified.
+    #[must_use]
+    pub fn secret(&self) -> &SecretName {
+        &self.secret
+    }
+
+    /// When the sender signed this attempt, to the second, where its scheme says so.
+    #[must_use]
+    pub fn sent_at(&self) -> Option<Timestamp> {
+        self.sent_at
+    }
+
+    /// How long ago that was, by our clock; negative if it is yet to come.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Option<SignedDuration> {
+        // The header has whole seconds, so `now` is taken to the second as well.
+        Some(SignedDuration::from_secs(now.as_second() - self.sent_at?.as_second()))
+    }
+
+    fn recent(&self, tolerance: SignedDuration, now: Timestamp) -> Result<(), Refusal> {
+        match self.age(now) {
+            Some(age) if age > tolerance => Err(Refusal::TooOld),
+            Some(age) if -age > tolerance => Err(Refusal::TooEarly),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// A delivery whose sender is proven.
 #[derive(Debug)]
 pub struct Verified {
-    delivery_id: String,
-    sent_at: Timestamp,
+    proof: Proof,
     body: Bytes,
 }
 
 impl Verified {
     /// A delivery out of our own store: only what was proven is ever parked.
-    pub(super) fn when_it_was_parked(delivery_id: &str, received_at: Timestamp, body: Bytes) -> Self {
-        Self { delivery_id: delivery_id.to_owned(), sent_at: received_at, body }
+    pub(super) fn when_it_was_parked(delivery_id: &str, body: Bytes) -> Self {
+        let proof = Proof { delivery_id: delivery_id.to_owned(), secret: SecretName::default(), sent_at: None };
+        Self { proof, body }
     }
 
-    /// The sender's id of the delivery, the same over all its attempts: 1 to 256 graphic ASCII characters.
+    /// The sender's id of the delivery, the same over all its attempts: 1 to 256 graphic ASCII characters. Where the
+    /// scheme has none, it is made of the body.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
-        &self.delivery_id
+        &self.proof.delivery_id
     }
 
-    /// When the sender signed this attempt, to the second.
     #[must_use]
-    pub fn sent_at(&self) -> Timestamp {
-        self.sent_at
+    pub fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// The bytes that were signed.
@@ -45,79 +95,89 @@ impl Verified {
     }
 }
 
-/// Why a request is not taken for its sender's. For counting and for the operator's log: the response never says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
-    #[error("a signature header occurs more than once")]
-    HeaderRepeated,
-    #[error("both svix-* and webhook-* headers are present")]
-    FamiliesMixed,
-    #[error("the id header is missing")]
-    IdMissing,
-    #[error("the id is not 1 to 256 graphic ASCII characters without a dot")]
-    IdMalformed,
-    #[error("the timestamp header is missing")]
-    TimestampMissing,
-    #[error("the timestamp is not whole seconds in plain digits")]
-    TimestampMalformed,
-    #[error("the timestamp is older than the tolerance")]
-    TooOld,
-    #[error("the timestamp is further ahead than the tolerance")]
-    TooEarly,
-    #[error("the signature header is missing")]
-    SignatureMissing,
-    #[error("there are too many signatures")]
-    TooManySignatures,
-    #[error("no signature has a known version and the right form")]
-    SignatureMalformed,
-    #[error("no signature was made with a secret of this source over these bytes")]
-    SignatureWrong,
-    #[error("no source has this name")]
-    SourceUnknown,
+/// A request that is not taken. The proof is there where the signature held and only its time did not.
+#[derive(Debug)]
+pub struct Refused {
+    pub refusal: Refusal,
+    pub proof: Option<Proof>,
 }
 
-impl Refusal {
-    /// All of them, for tables.
-    pub const ALL: [Self; 13] = [
-        Self::HeaderRepeated,
-        Self::FamiliesMixed,
-        Self::IdMissing,
-        Self::IdMalformed,
-        Self::TimestampMissing,
-        Self::TimestampMalformed,
-        Self::TooOld,
-        Self::TooEarly,
-        Self::SignatureMissing,
-        Self::TooManySignatures,
-        Self::SignatureMalformed,
-        Self::SignatureWrong,
-        Self::SourceUnknown,
-    ];
+/// How a sender proves itself.
+#[derive(Debug)]
+pub enum Scheme {
+    StandardWebhooks(StandardWebhooks),
+    SharedSecret(SharedSecret),
+    HmacHeader(HmacHeader),
+}
 
-    /// Its name in metrics and logs.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::HeaderRepeated => "header_repeated",
-            Self::FamiliesMixed => "families_mixed",
-            Self::IdMissing => "id_missing",
-            Self::IdMalformed => "id_malformed",
-            Self::TimestampMissing => "timestamp_missing",
-            Self::TimestampMalformed => "timestamp_malformed",
-            Self::TooOld => "too_old",
-            Self::TooEarly => "too_early",
-            Self::SignatureMissing => "signature_missing",
-            Self::TooManySignatures => "too_many_signatures",
-            Self::SignatureMalformed => "signature_malformed",
-            Self::SignatureWrong => "signature_wrong",
-            Self::SourceUnknown => "source_unknown",
+impl Scheme {
+    /// `tolerance` holds into the past and into the future; zero means the very second.
+    pub(super) fn verify(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        tolerance: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Verified, Refused> {
+        // The signature comes first: "too old" and "too early" then only ever count genuine senders, and say something
+        // about a clock.
+        let proof = self.prove(headers, &body).map_err(|refusal| Refused { refusal, proof: None })?;
+        match proof.recent(tolerance, now) {
+            Ok(()) => Ok(Verified { proof, body }),
+            Err(refusal) => Err(Refused { refusal, proof: Some(proof) }),
         }
     }
 
-    /// The request contradicts itself, so that two readers of it could see two different deliveries. That is broken
-    /// HTTP rather than a failed proof, whoever the source is.
-    #[must_use]
-    pub fn is_contradiction(self) -> bool {
-        matches!(self, Self::HeaderRepeated | Self::FamiliesMixed)
+    fn prove(&self, headers: &HeaderMap, body: &[u8]) -> Result<Proof, Refusal> {
+        match self {
+            Self::StandardWebhooks(scheme) => scheme.prove(headers, body),
+            Self::SharedSecret(scheme) => scheme.prove(headers, body),
+            Self::HmacHeader(scheme) => scheme.prove(headers, body),
+        }
     }
+
+    /// The headers of a request as this sender would sign it, with the first of the secrets. `None` where none of them
+    /// can sign: a public key cannot.
+    #[must_use]
+    pub fn sign(&self, id: &str, sent_at: Timestamp, body: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        match self {
+            Self::StandardWebhooks(scheme) => scheme.sign(id, sent_at, body),
+            Self::SharedSecret(scheme) => scheme.sign(),
+            Self::HmacHeader(scheme) => scheme.sign(id, sent_at, body),
+        }
+    }
+
+    /// The same scheme with one secret, read from a text as this scheme has it.
+    pub(super) fn with_secret(self, text: &str) -> Result<Self, SecretError> {
+        Ok(match self {
+            Self::StandardWebhooks(scheme) => Self::StandardWebhooks(scheme.with_secret(Secret::parse(text)?)),
+            Self::SharedSecret(scheme) => Self::SharedSecret(scheme.with_secret(Secret::for_header(text)?)),
+            Self::HmacHeader(scheme) => Self::HmacHeader(scheme.with_secret(Secret::text(text)?)),
+        })
+    }
+
+    /// The names of all that may sign, in the order of their configuration.
+    #[must_use]
+    pub fn names(&self) -> Vec<&SecretName> {
+        match self {
+            Self::StandardWebhooks(scheme) => scheme.names(),
+            Self::SharedSecret(scheme) => scheme.secrets().iter().map(|secret| &secret.name).collect(),
+            Self::HmacHeader(scheme) => scheme.secrets().iter().map(|secret| &secret.name).collect(),
+        }
+    }
+
+    /// The headers that prove something; none of them may be repeated.
+    pub(super) fn headers(&self) -> Vec<HeaderName> {
+        match self {
+            Self::StandardWebhooks(_) => standard_webhooks::Family::HEADERS.to_vec(),
+            Self::SharedSecret(scheme) => vec![scheme.header().clone()],
+            Self::HmacHeader(scheme) => scheme.headers(),
+        }
+    }
+}
+
+/// An id of a delivery whose sender gives none: the same bytes are the same delivery.
+pub(super) fn digest(body: &[u8]) -> String {
+    const BYTES: usize = 16;
+    format!("sha256-{}", hex::encode(&Sha256::digest(body)[..BYTES]))
 }

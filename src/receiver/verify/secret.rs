@@ -1,6 +1,7 @@
-//! A symmetric webhook secret: `whsec_` and base64, as Svix and Standard Webhooks write it.
+//! A symmetric secret: `whsec_` and base64, as Svix and Standard Webhooks write it, or a text that is the key itself.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,61 @@ const KEY_BYTES_MIN: usize = 24;
 const KEY_BYTES_MAX: usize = 64;
 /// No base64 of a permitted key is longer; more is not even decoded.
 const TEXT_BYTES_MAX: usize = KEY_BYTES_MAX.div_ceil(3) * 4;
+
+/// Bytes of a secret that is a text: what fewer hold can be guessed, what more hold is no secret but a file.
+const TEXT_KEY_BYTES_MIN: usize = 8;
+const TEXT_KEY_BYTES_MAX: usize = 512;
+/// Bytes of a secret's name.
+const NAME_BYTES_MAX: usize = 32;
+
+/// What a secret is called where it must not be shown: in metrics, on the bus and in `keyferry status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretName(Arc<str>);
+
+impl SecretName {
+    /// `[a-z0-9._-]{1,32}`.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let is_good = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let good = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_good);
+        good.then(|| Self(name.into()))
+    }
+
+    /// Of the `index`th secret that nobody gave a name, counted from 0.
+    #[must_use]
+    pub fn numbered(index: usize) -> Self {
+        Self((index + 1).to_string().into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One of several keys that may verify.
+#[derive(Debug)]
+pub struct Named<K> {
+    pub name: SecretName,
+    pub key: K,
+}
+
+/// Keys without names of their own: `1`, `2`, …
+#[must_use]
+pub fn numbered<K>(keys: Vec<K>) -> Vec<Named<K>> {
+    keys.into_iter().enumerate().map(|(index, key)| Named { name: SecretName::numbered(index), key }).collect()
+}
 
 /// A key that neither prints nor outlives its owner in memory.
 pub struct Secret(SecretSlice<u8>);
@@ -30,6 +86,12 @@ pub enum SecretError {
     TooShort(usize),
     #[error("what follows `whsec_` decodes to more than {KEY_BYTES_MAX} bytes")]
     TooLong,
+    #[error("a secret of this kind has {TEXT_KEY_BYTES_MIN} to {TEXT_KEY_BYTES_MAX} bytes of text")]
+    TextLength,
+    #[error(
+        "a secret that travels in a header has printable ASCII characters only, and none of white space at its ends"
+    )]
+    NotForHeader,
 }
 
 impl Secret {
@@ -51,6 +113,21 @@ impl Secret {
         }
     }
 
+    /// The text itself is the key, as senders other than Svix have it.
+    pub fn text(text: &str) -> Result<Self, SecretError> {
+        if (TEXT_KEY_BYTES_MIN..=TEXT_KEY_BYTES_MAX).contains(&text.len()) {
+            Ok(Self::from_key(text.as_bytes()))
+        } else {
+            Err(SecretError::TextLength)
+        }
+    }
+
+    /// A text that the sender puts into a header as it is.
+    pub fn for_header(text: &str) -> Result<Self, SecretError> {
+        let fits = text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.trim() == text;
+        if fits { Self::text(text) } else { Err(SecretError::NotForHeader) }
+    }
+
     /// A key that anybody can know, of the length that Svix gives out: only for work whose result is thrown away.
     pub(in crate::receiver) fn decoy() -> Self {
         Self::from_key(&[0; KEY_BYTES_MIN])
@@ -60,7 +137,7 @@ impl Secret {
         Self(SecretSlice::from(key.to_vec()))
     }
 
-    pub(super) fn key(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.expose_secret()
     }
 }
@@ -83,8 +160,8 @@ mod tests {
     fn a_key_has_24_to_64_bytes() {
         assert_eq!(parse_bytes(0).expect_err("empty"), SecretError::TooShort(0));
         assert_eq!(parse_bytes(23).expect_err("short"), SecretError::TooShort(23));
-        assert_eq!(parse_bytes(24).expect("24 bytes").key(), [7; 24]);
-        assert_eq!(parse_bytes(64).expect("64 bytes").key(), [7; 64]);
+        assert_eq!(parse_bytes(24).expect("24 bytes").bytes(), [7; 24]);
+        assert_eq!(parse_bytes(64).expect("64 bytes").bytes(), [7; 64]);
         assert_eq!(parse_bytes(65).expect_err("long"), SecretError::TooLong);
         assert_eq!(parse_bytes(5000).expect_err("very long"), SecretError::TooLong);
     }

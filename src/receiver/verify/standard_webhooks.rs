@@ -1,33 +1,34 @@
-//! Standard Webhooks, and Svix, whose scheme it is: `v1` = base64(HMAC-SHA256(secret, `{id}.{timestamp}.{raw body}`)).
+//! Standard Webhooks, and Svix, whose scheme it is: `v1` = base64(HMAC-SHA256(secret, `{id}.{timestamp}.{raw body}`)), and
+//! `v1a` = base64(Ed25519(private key, the same)) where the source has a public key.
 //!
 //! The two differ only in the names of the three headers, `webhook-*` and `svix-*`. A request carries one family, each
 //! header once: where a library takes "the first" or "svix before webhook", a second reader can be made to see another
-//! delivery. Signatures of unknown version are skipped, so a sender may add `v1a` beside `v1` at any time.
+//! delivery. Signatures of other versions are skipped, so a sender may add `v1a` beside `v1` at any time; a signature
+//! counts under its own version only, and a key for its own.
 //!
 //! Stricter than the reference libraries, on purpose: no repeated headers, no mixed families, at most
 //! [`SIGNATURES_MAX`] signatures, canonical timestamps, ids that cannot move the boundary of what was signed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, HeaderName};
-use jiff::{SignedDuration, Timestamp};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::{Refusal, Secret, Verified};
+use super::header::{self, only};
+use super::{Named, Proof, PublicKey, Refusal, Secret, SecretName, numbered};
 
 /// Signatures looked at in one header: two secrets in rotation need two.
 pub const SIGNATURES_MAX: usize = 16;
-/// Bytes of a delivery id.
-pub const ID_BYTES_MAX: usize = 256;
+/// Of these, Ed25519 signatures, of which each costs as much as a long body's HMAC.
+pub const ASYMMETRIC_MAX: usize = 4;
 
 const VERSION: &str = "v1,";
 const MAC_BYTES: usize = 32;
-const MAC_BASE64_BYTES: usize = 44;
-/// Enough for every second until the year 9999.
-const TIMESTAMP_DIGITS_MAX: usize = 12;
+const VERSION_ASYMMETRIC: &str = "v1a,";
+const ED25519_BYTES: usize = 64;
 
 /// The three headers of a signature, under one of their two prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,16 @@ pub enum Family {
 }
 
 impl Family {
+    /// All headers of both families.
+    pub const HEADERS: [HeaderName; 6] = [
+        HeaderName::from_static("svix-id"),
+        HeaderName::from_static("svix-timestamp"),
+        HeaderName::from_static("svix-signature"),
+        HeaderName::from_static("webhook-id"),
+        HeaderName::from_static("webhook-timestamp"),
+        HeaderName::from_static("webhook-signature"),
+    ];
+
     #[must_use]
     pub fn id(self) -> HeaderName {
         HeaderName::from_static(match self {
@@ -64,70 +75,124 @@ impl Family {
     fn is_in(self, headers: &HeaderMap) -> bool {
         [self.id(), self.timestamp(), self.signature()].iter().any(|name| headers.contains_key(name))
     }
+
+    /// The family that a request uses.
+    pub(in crate::receiver) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        match (Self::Svix.is_in(headers), Self::Webhook.is_in(headers)) {
+            (true, true) => Err(Refusal::FamiliesMixed),
+            (true, false) => Ok(Self::Svix),
+            (false, _) => Ok(Self::Webhook),
+        }
+    }
 }
 
-/// Checks deliveries against the live secrets of one source.
+/// Checks deliveries against the live secrets and public keys of one source.
 #[derive(Debug)]
 pub struct StandardWebhooks {
-    secrets: Vec<Secret>,
-    tolerance: SignedDuration,
+    /// The headers to sign with. Either family is read.
+    family: Family,
+    secrets: Vec<Named<Secret>>,
+    public_keys: Vec<Named<PublicKey>>,
 }
 
-impl StandardWebhooks {
-    /// Any one of `secrets` may have signed; `tolerance` holds in both directions, and zero means the very second.
-    #[must_use]
-    pub fn new(secrets: Vec<Secret>, tolerance: SignedDuration) -> Self {
-        Self { secrets, tolerance }
-    }
+/// What a request says of itself, in the right form and not proven yet.
+pub(in crate::receiver) struct Claim<'h> {
+    pub(in crate::receiver) id: &'h str,
+    pub(in crate::receiver) timestamp: &'h [u8],
+    pub(in crate::receiver) sent_at: Timestamp,
+    pub(in crate::receiver) signatures: &'h [u8],
+}
 
-    /// Proves that the sender signed exactly these bytes, recently.
-    pub fn verify(&self, headers: &HeaderMap, body: Bytes, now: Timestamp) -> Result<Verified, Refusal> {
-        let family = match (Family::Svix.is_in(headers), Family::Webhook.is_in(headers)) {
-            (true, true) => return Err(Refusal::FamiliesMixed),
-            (true, false) => Family::Svix,
-            (false, _) => Family::Webhook,
-        };
+impl<'h> Claim<'h> {
+    pub(in crate::receiver) fn read(headers: &'h HeaderMap) -> Result<Self, Refusal> {
+        let family = Family::of(headers)?;
         let id = only(headers, &family.id())?;
         let timestamp = only(headers, &family.timestamp())?;
         let signatures = only(headers, &family.signature())?;
 
-        let id = readable_id(id.ok_or(Refusal::IdMissing)?)?;
-        let timestamp = timestamp.ok_or(Refusal::TimestampMissing)?;
-        let sent_at = seconds(timestamp)?;
-        let candidates = Candidates::read(signatures.ok_or(Refusal::SignatureMissing)?)?;
-
-        // The signature comes first: "too old" and "too early" then only ever count genuine senders, and say something
-        // about a clock.
-        if !self.any_match(id, timestamp, &body, &candidates) {
-            return Err(Refusal::SignatureWrong);
+        let id = header::id(id.ok_or(Refusal::IdMissing)?)?;
+        // A dot in the id would let bytes wander between id, timestamp and body under the same signature.
+        if id.contains('.') {
+            return Err(Refusal::IdMalformed);
         }
-        self.recent(sent_at, now)?;
-        Ok(Verified { delivery_id: id.to_owned(), sent_at, body })
+        let timestamp = timestamp.ok_or(Refusal::TimestampMissing)?;
+        let sent_at = header::seconds(timestamp)?;
+        Ok(Self { id, timestamp, sent_at, signatures: signatures.ok_or(Refusal::SignatureMissing)? })
+    }
+
+    /// What is signed, before the body.
+    fn prefix(&self) -> [&[u8]; 4] {
+        [self.id.as_bytes(), b".", self.timestamp, b"."]
+    }
+}
+
+impl StandardWebhooks {
+    /// Any one of `secrets` and `public_keys` may have signed.
+    #[must_use]
+    pub fn new(family: Family, secrets: Vec<Named<Secret>>, public_keys: Vec<Named<PublicKey>>) -> Self {
+        Self { family, secrets, public_keys }
+    }
+
+    pub(super) fn prove(&self, headers: &HeaderMap, body: &[u8]) -> Result<Proof, Refusal> {
+        let claim = Claim::read(headers)?;
+        let candidates = Candidates::read(claim.signatures, !self.public_keys.is_empty())?;
+        let secret = self.matching(&claim, body, &candidates).ok_or(Refusal::SignatureWrong)?;
+        Ok(Proof { delivery_id: claim.id.to_owned(), secret: secret.clone(), sent_at: Some(claim.sent_at) })
     }
 
     /// Compares every candidate with every secret's signature, without stopping at a match: the time taken depends on
     /// how many there are, not on which of them is right or in which byte one is wrong.
-    fn any_match(&self, id: &str, timestamp: &[u8], body: &[u8], candidates: &Candidates) -> bool {
-        let mut found = Choice::from(0);
+    fn matching(&self, claim: &Claim<'_>, body: &[u8], candidates: &Candidates) -> Option<&SecretName> {
+        let mut found = None;
         for secret in &self.secrets {
-            let expected = mac(secret, id, timestamp, body);
-            for candidate in candidates.as_slice() {
-                found |= expected.as_slice().ct_eq(candidate);
+            let expected = mac(&secret.key, claim.prefix(), body);
+            let mut matches = Choice::from(0);
+            for candidate in &candidates.macs {
+                matches |= expected.as_slice().ct_eq(candidate);
+            }
+            if matches.into() {
+                found.get_or_insert(&secret.name);
             }
         }
-        found.into()
+        found.or_else(|| self.matching_public_key(claim, body, &candidates.asymmetric))
     }
 
-    fn recent(&self, sent_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
-        // The header has whole seconds, so `now` is taken to the second as well.
-        let age = SignedDuration::from_secs(now.as_second() - sent_at.as_second());
-        if age > self.tolerance {
-            Err(Refusal::TooOld)
-        } else if -age > self.tolerance {
-            Err(Refusal::TooEarly)
-        } else {
-            Ok(())
+    /// Nothing here is secret, so this may stop where it likes.
+    fn matching_public_key(
+        &self,
+        claim: &Claim<'_>,
+        body: &[u8],
+        candidates: &[[u8; ED25519_BYTES]],
+    ) -> Option<&SecretName> {
+        if candidates.is_empty() {
+            return None;
         }
+        let signed = [claim.prefix().concat().as_slice(), body].concat();
+        let verifies = |key: &PublicKey| candidates.iter().any(|candidate| key.verifies(&signed, candidate));
+        self.public_keys.iter().find(|key| verifies(&key.key)).map(|key| &key.name)
+    }
+
+    pub(super) fn sign(&self, id: &str, sent_at: Timestamp, body: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let signature = sign(&self.secrets.first()?.key, id, sent_at, body);
+        Some(vec![
+            (self.family.id(), HeaderValue::from_str(id).ok()?),
+            (self.family.timestamp(), HeaderValue::from(sent_at.as_second())),
+            (self.family.signature(), HeaderValue::from_str(&signature).ok()?),
+        ])
+    }
+
+    pub(super) fn names(&self) -> Vec<&SecretName> {
+        let secrets = self.secrets.iter().map(|secret| &secret.name);
+        secrets.chain(self.public_keys.iter().map(|key| &key.name)).collect()
+    }
+
+    pub(super) fn with_secret(self, secret: Secret) -> Self {
+        Self { secrets: numbered(vec![secret]), ..self }
+    }
+
+    #[must_use]
+    pub fn secrets(&self) -> &[Named<Secret>] {
+        &self.secrets
     }
 }
 
@@ -135,82 +200,57 @@ impl StandardWebhooks {
 #[must_use]
 pub fn sign(secret: &Secret, id: &str, sent_at: Timestamp, body: &[u8]) -> String {
     let timestamp = sent_at.as_second().to_string();
-    format!("{VERSION}{}", STANDARD.encode(mac(secret, id, timestamp.as_bytes(), body)))
+    let prefix = [id.as_bytes(), b".", timestamp.as_bytes(), b"."];
+    format!("{VERSION}{}", STANDARD.encode(mac(secret, prefix, body)))
 }
 
 #[expect(clippy::expect_used, reason = "HMAC accepts a key of any length")]
-fn mac(secret: &Secret, id: &str, timestamp: &[u8], body: &[u8]) -> [u8; MAC_BYTES] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.key()).expect("HMAC accepts a key of any length");
-    mac.update(id.as_bytes());
-    mac.update(b".");
-    mac.update(timestamp);
-    mac.update(b".");
+fn mac(secret: &Secret, prefix: [&[u8]; 4], body: &[u8]) -> [u8; MAC_BYTES] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).expect("HMAC accepts a key of any length");
+    for part in prefix {
+        mac.update(part);
+    }
     mac.update(body);
     mac.finalize().into_bytes().into()
 }
 
-/// The value of a header that may occur once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next().map(http::HeaderValue::as_bytes);
-    if values.next().is_some() { Err(Refusal::HeaderRepeated) } else { Ok(first) }
-}
-
-/// A dot in the id would let bytes wander between id, timestamp and body under the same signature.
-fn readable_id(id: &[u8]) -> Result<&str, Refusal> {
-    let good = (1..=ID_BYTES_MAX).contains(&id.len()) && id.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'.');
-    if !good {
-        return Err(Refusal::IdMalformed);
-    }
-    str::from_utf8(id).map_err(|_| Refusal::IdMalformed)
-}
-
-/// Seconds since 1970 in canonical decimal: no sign, no leading zero, no fraction, ASCII digits only.
-fn seconds(text: &[u8]) -> Result<Timestamp, Refusal> {
-    let canonical = (1..=TIMESTAMP_DIGITS_MAX).contains(&text.len())
-        && text.iter().all(u8::is_ascii_digit)
-        && (text[0] != b'0' || text.len() == 1);
-    if !canonical {
-        return Err(Refusal::TimestampMalformed);
-    }
-    let seconds = text.iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    Timestamp::from_second(seconds).map_err(|_| Refusal::TimestampMalformed)
-}
-
-/// The `v1` signatures of a header that are 32 bytes in strict base64.
+/// The signatures of a header that are of a known version and its exact length in strict base64.
 struct Candidates {
-    macs: [[u8; MAC_BYTES]; SIGNATURES_MAX],
-    count: usize,
+    macs: Vec<[u8; MAC_BYTES]>,
+    asymmetric: Vec<[u8; ED25519_BYTES]>,
 }
 
 impl Candidates {
-    fn read(header: &[u8]) -> Result<Self, Refusal> {
-        let mut candidates = Self { macs: [[0; MAC_BYTES]; SIGNATURES_MAX], count: 0 };
+    /// `v1a` counts only where there is a key for it.
+    fn read(header: &[u8], with_asymmetric: bool) -> Result<Self, Refusal> {
+        let mut candidates = Self { macs: Vec::with_capacity(2), asymmetric: Vec::new() };
         for (index, signature) in header.split(|&byte| byte == b' ').enumerate() {
             if index == SIGNATURES_MAX {
                 return Err(Refusal::TooManySignatures);
             }
-            if let Some(mac) = signature.strip_prefix(VERSION.as_bytes()).and_then(decode) {
-                candidates.macs[candidates.count] = mac;
-                candidates.count += 1;
+            if let Some(text) = signature.strip_prefix(VERSION.as_bytes()) {
+                candidates.macs.extend(decode::<MAC_BYTES>(text));
+            } else if let Some(text) = signature.strip_prefix(VERSION_ASYMMETRIC.as_bytes())
+                && with_asymmetric
+            {
+                candidates.asymmetric.extend(decode::<ED25519_BYTES>(text));
             }
         }
-        if candidates.count == 0 { Err(Refusal::SignatureMalformed) } else { Ok(candidates) }
-    }
-
-    fn as_slice(&self) -> &[[u8; MAC_BYTES]] {
-        &self.macs[..self.count]
+        if candidates.asymmetric.len() > ASYMMETRIC_MAX {
+            Err(Refusal::TooManySignatures)
+        } else if candidates.macs.is_empty() && candidates.asymmetric.is_empty() {
+            Err(Refusal::SignatureMalformed)
+        } else {
+            Ok(candidates)
+        }
     }
 }
 
-fn decode(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
-    if text.len() != MAC_BASE64_BYTES {
+fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    if text.len() != N.div_ceil(3) * 4 {
         return None;
     }
-    // base64 sizes its buffer by the text's length alone: 44 characters could be 33 bytes.
-    let mut bytes = [0_u8; MAC_BYTES + 1];
-    let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
-    bytes[..length].try_into().ok()
+    STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

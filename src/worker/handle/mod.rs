@@ -24,6 +24,7 @@ pub(super) async fn handle(hand: &Hand<'_>) -> Result<Outcome, Trouble> {
         Fact::PhoneRegistered { person, device_id, device_type } => {
             phone::registered(hand, person, device_id.as_deref(), device_type.as_deref()).await
         }
+        Fact::KeyReported { person } => phone::key_reported(hand, person).await,
         Fact::PhoneDeactivated { device_id } => phone::deactivated(hand, device_id).await,
         Fact::CredentialChanged { acs_credential_id } => credential::changed(hand, acs_credential_id).await,
         Fact::AccessMethodIssued { access_method_id } => credential::access_method(hand, access_method_id).await,
@@ -77,7 +78,11 @@ impl Troubles {
         }
     }
 
+    fn result(self) -> Result<(), Trouble> {
+        self.0.map_or(Ok(()), Err)
+    }
+
     fn outcome(self) -> Result<Outcome, Trouble> {
-        self.0.map_or(Ok(Outcome::Done), Err)
+        self.result().map(|()| Outcome::Done)
     }
 }

@@ -19,27 +19,65 @@ pub(super) async fn registered(
     device_id: Option<&str>,
     device_type: Option<&str>,
 ) -> Result<Outcome, Trouble> {
-    let user_identity_id = match person {
-        Person::UserIdentityId(id) => id.clone(),
-        Person::UserIdentityKey(_) => hand.provider().find_person(person).await?,
-    };
+    let people = people(hand, person).await?;
+    if people.is_empty() {
+        return Ok(ignored(NO_SUCH_ALIAS));
+    }
+    let mut troubles = Troubles::default();
+    for user_identity_id in people {
+        troubles.note(has_phone(hand, &user_identity_id, device_id, device_type).await)?;
+    }
+    troubles.outcome()
+}
+
+/// Somebody else's word that a key has reached a phone: each plan of the person is read again at the provider.
+pub(super) async fn key_reported(hand: &Hand<'_>, person: &Person) -> Result<Outcome, Trouble> {
+    let mut plans = Vec::new();
+    let people = people(hand, person).await?;
+    if people.is_empty() {
+        return Ok(ignored(NO_SUCH_ALIAS));
+    }
+    for user_identity_id in people {
+        plans.extend(hand.store().plans_of_person(&user_identity_id).await?);
+    }
+    look_at_all(hand, plans).await
+}
+
+/// Not lost: putting a plan with this alias makes the event due again.
+const NO_SUCH_ALIAS: &str = "no plan has this alias yet; one that is put later will take this up again";
+
+/// Who is meant. An alias is nobody while no plan has it, and one person unless plans contradict each other.
+async fn people(hand: &Hand<'_>, person: &Person) -> Result<Vec<String>, Trouble> {
+    Ok(match person {
+        Person::UserIdentityId(id) => vec![id.clone()],
+        Person::UserIdentityKey(_) => vec![hand.provider().find_person(person).await?],
+        Person::Alias { source, id } => hand.store().people_of_alias(source, id).await?,
+    })
+}
+
+async fn has_phone(
+    hand: &Hand<'_>,
+    user_identity_id: &str,
+    device_id: Option<&str>,
+    device_type: Option<&str>,
+) -> Result<(), Trouble> {
     let seen_at = hand.now();
-    let listed = hand.provider().phones_of_person(&user_identity_id).await?;
+    let listed = hand.provider().phones_of_person(user_identity_id).await?;
     let told = match device_id {
-        Some(device_id) => Some(told_of(hand, &user_identity_id, device_id, device_type, &listed).await?),
+        Some(device_id) => Some(told_of(hand, user_identity_id, device_id, device_type, &listed).await?),
         None => None,
     };
-    note_phones(hand, &user_identity_id, seen_at, &listed, told.as_ref()).await?;
+    note_phones(hand, user_identity_id, seen_at, &listed, told.as_ref()).await?;
 
     let mut troubles = Troubles::default();
-    for (plan, issuance) in hand.store().plans_of_person(&user_identity_id).await? {
+    for (plan, issuance) in hand.store().plans_of_person(user_identity_id).await? {
         let ensured = match hand.ensure(&plan, issuance).await {
             Ok(issuance) => hand.look(&plan, &issuance, told.as_ref()).await,
             Err(trouble) => Err(trouble),
         };
         troubles.note(ensured)?;
     }
-    troubles.outcome()
+    troubles.result()
 }
 
 /// The phone that an event tells of, as it stands. The provider's list is the truth; a phone that it doesn't show (yet)

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Troubles, ignored, phone};
-use crate::domain::{Issuance, Outcome, Plan, Status};
+use crate::domain::{Issuance, Outcome, Person, Plan, Status};
 use crate::store::Change;
 use crate::worker::Hand;
 use crate::worker::classify::Trouble;
@@ -15,6 +15,11 @@ pub(super) async fn put(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, Trou
     };
     if plan.deleted_at.is_some() {
         return Ok(ignored("the plan was cancelled in the meantime"));
+    }
+    // What was told of the person under an alias that nobody had then.
+    if !plan.spec.aliases.is_empty() {
+        let again = plan.spec.aliases.iter().map(|(source, id)| Person::alias_subject(source, id)).collect();
+        hand.commit(Change { again, ..Change::default() }).await?;
     }
     if let Some(issuance) = bring_about(hand, &plan, issuance).await? {
         move_end(hand, &plan, &issuance).await?;

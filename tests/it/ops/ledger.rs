@@ -116,7 +116,7 @@ async fn a_stream_sees_what_other_processes_write_and_shows_that_it_lives() {
     let headers = std::collections::BTreeMap::new();
     let content = Content::Unreadable { source: "app".to_owned(), why: "not JSON".to_owned(), headers };
     let (delivery_id, received_at) = ("msg_1".to_owned(), crate::support::db::start());
-    let envelope = Envelope { delivery_id, received_at, traceparent: None, body: "{".into(), content };
+    let envelope = Envelope { delivery_id, received_at, traceparent: None, proof: None, body: "{".into(), content };
     office.bench.other_process().await.accept(vec![envelope]).await.expect("accepted");
     let seen = async {
         loop {

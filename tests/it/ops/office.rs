@@ -176,6 +176,7 @@ impl Office {
             delivery_id,
             received_at: self.bench.clock.now(),
             traceparent: None,
+            proof: None,
             body: Bytes::from_static(b"{\"a\": \xff}"),
             content,
         };
@@ -211,6 +212,7 @@ impl Office {
         };
         let entry = Entry::new(Kind::PhoneKey(issued.status)).plan(key).device(&issued.device_id);
         let change = Change {
+            again: vec![],
             ledger: vec![issuance.entry(), entry],
             phones: vec![phone("phone-1"), phone("phone-2")],
             phone_keys: vec![issued, PhoneKey::waiting(key, "phone-2")],

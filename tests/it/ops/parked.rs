@@ -64,7 +64,7 @@ fn readable() -> Envelope {
         fact: Fact::PhoneRegistered { person, device_id: None, device_type: None },
     });
     let body = Bytes::from_static(b"{}");
-    Envelope { delivery_id: "msg_9".to_owned(), received_at: start(), traceparent: None, body, content }
+    Envelope { delivery_id: "msg_9".to_owned(), received_at: start(), traceparent: None, proof: None, body, content }
 }
 
 #[tokio::test]

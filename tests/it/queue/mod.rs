@@ -213,6 +213,7 @@ fn event(id: &str) -> Envelope {
         delivery_id: format!("delivery-of-{id}"),
         received_at: "2026-03-01T10:40:01Z".parse().expect("a time"),
         traceparent: None,
+        proof: None,
         body: format!(r#"{{"event_id": "{id}"}}"#).into(),
         content: Content::Event(Event {
             source: "app".to_owned(),

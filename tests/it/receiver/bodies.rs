@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use jsonschema::{Registry, Validator};
 use keyferry::domain::{Event, Fact, Person};
-use keyferry::receiver::parse::{self, Unreadable};
+use keyferry::receiver::parse::{Headers, Unreadable};
 use keyferry::receiver::verify::standard_webhooks::sign;
 use keyferry::receiver::{Kind, Source};
 use serde_json::{Value, json};
@@ -21,7 +21,9 @@ fn read(kind: Kind, body: impl AsRef<[u8]>) -> Result<Event, Unreadable> {
     ]);
     let source = Source::new("seam", kind, vec![secret(SECRET)], TOLERANCE).expect("a good source");
     let delivery = source.verify(&headers, body, sent_at()).expect("a good signature");
-    parse::read(kind, "seam", &delivery)
+    let items = source.read(&delivery, sent_at(), &Headers::new());
+    let [item] = items.try_into().expect("one item");
+    item.event
 }
 
 fn why(kind: Kind, body: impl AsRef<[u8]>) -> String {

@@ -2,28 +2,24 @@
 
 use std::path::PathBuf;
 
-use keyferry::cli::send::{Args, SendSource, run};
+use keyferry::cli::send::{Args, run};
 use keyferry::clock::SeededEntropy;
 use keyferry::domain::Fact;
 use keyferry::http;
 use keyferry::queue::Content;
-use keyferry::receiver::{Kind, Limits};
+use keyferry::receiver::{Limits, Source};
 use url::Url;
 
-use super::{APP_SECRET, Fate, SECRET, Served, secret};
+use super::{APP_SECRET, Fate, SECRET, Served, seam};
 
 fn args(source: &str, file: &str) -> Args {
     let file = PathBuf::from(format!("{}/tests/fixtures/webhook/{file}", env!("CARGO_MANIFEST_DIR")));
     Args { source: source.to_owned(), file, secret: None, url: None, print: false }
 }
 
-async fn send(served: &Served, args: Args, source: Option<SendSource>) -> Result<(), String> {
+async fn send(served: &Served, args: Args, source: Option<Source>) -> Result<(), String> {
     let url: Url = format!("http://{}", served.at).parse().expect("a URL");
     run(args, source, url, &served.clock, &SeededEntropy::new(1)).await.map_err(|error| format!("{error:#}"))
-}
-
-fn seam() -> SendSource {
-    SendSource { kind: Kind::Seam, secret: secret(SECRET) }
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::SignedDuration;
-use keyferry::receiver::verify::{Secret, StandardWebhooks};
+use keyferry::receiver::verify::Secret;
+use keyferry::receiver::{Kind, Source};
 use serde_json::{Value, json};
 
 use super::house::{A_WHILE, Ear, Heard, House};
@@ -20,8 +21,9 @@ async fn webhook(house: &House, ear: &Ear, event_types: Value) -> (Value, String
 
 /// Whether the receiver's own verifier takes it: two implementations that share no line.
 fn is_genuine(house: &House, heard: &Heard, secret: &str) -> bool {
-    let verifier = StandardWebhooks::new(vec![Secret::parse(secret).expect("a secret")], SignedDuration::from_mins(5));
-    verifier.verify(&heard.headers, Bytes::from(heard.body.clone()), house.now()).is_ok()
+    let secrets = vec![Secret::parse(secret).expect("a secret")];
+    let source = Source::new("seam", Kind::Seam, secrets, SignedDuration::from_mins(5)).expect("a source");
+    source.verify(&heard.headers, Bytes::from(heard.body.clone()), house.now()).is_ok()
 }
 
 /// Causes one `phone.deactivated`.

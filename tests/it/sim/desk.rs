@@ -256,6 +256,7 @@ impl Provider for Line {
         let body = match person {
             Person::UserIdentityId(id) => json!({"user_identity_id": id}),
             Person::UserIdentityKey(key) => json!({"user_identity_key": key}),
+            Person::Alias { .. } => panic!("an alias is a plan's word; the provider is never asked for it"),
         };
         let answer = self.call("/user_identities/get", body).await?;
         Ok(text(&answer["user_identity"], "user_identity_id"))

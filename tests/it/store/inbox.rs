@@ -142,6 +142,7 @@ async fn an_unreadable_delivery_is_parked_once_with_its_bytes(bench: Bench) {
         delivery_id: "msg_1".to_owned(),
         received_at: bench.now(),
         traceparent: None,
+        proof: None,
         body: b"\xff not JSON \x00".as_slice().into(),
         content: Content::Unreadable {
             source: "seam".to_owned(),

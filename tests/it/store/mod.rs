@@ -35,6 +35,7 @@ fn envelope(event_id: &str, event_type: &str, fact: Fact, at: Timestamp) -> Enve
         delivery_id: format!("msg_{event_id}"),
         received_at: at,
         traceparent: None,
+        proof: None,
         body: format!("{{\"event_id\":\"{event_id}\"}}").into(),
         content: Content::Event(event),
     }

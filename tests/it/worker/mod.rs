@@ -205,6 +205,7 @@ impl<'a> Story<'a> {
             delivery_id: format!("msg_{}", event.event_id),
             received_at: self.now(),
             traceparent: None,
+            proof: None,
             body: "{}".into(),
             content: Content::Event(event),
         }

@@ -37,6 +37,7 @@ fn read() -> ReadListed {
                 delivery_id: format!("listed:{}", event.event_id),
                 received_at: now,
                 traceparent: None,
+                proof: None,
                 body: listed.body.clone(),
                 content: Content::Event(event),
             }
