@@ -23,8 +23,8 @@ use crate::lifecycle::Shutdown;
 use crate::ops::{self, Check, Health};
 use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
-use crate::queue::{Envelope, Publisher, direct};
-use crate::receiver::parse::Shape;
+use crate::queue::{Envelope, PULLED, Publisher, direct};
+use crate::receiver::parse::{Headers, Shape};
 use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
@@ -267,10 +267,13 @@ fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec
 
 /// A listed event is read as the webhook would have been; one that cannot be is left to the webhook, which parks it.
 fn read_listed(source: &str, event: &ListedEvent, now: Timestamp) -> Vec<Envelope> {
-    let delivery_id = format!("listed:{}", event.event_id);
-    let read = receiver::reread(&Shape::Seam, source, &delivery_id, now, &BTreeMap::new(), event.body.clone());
-    read.unwrap_or_else(|error| {
-        tracing::warn!(%error, event_id = event.event_id, "a listed event cannot be read");
-        Vec::new()
-    })
+    let delivery_id = format!("{PULLED}{}", event.event_id);
+    let body = event.body.clone();
+    match receiver::reread(&Shape::Seam, source, &delivery_id, now, &Headers::new(), body) {
+        Ok(envelopes) => envelopes,
+        Err(error) => {
+            tracing::warn!(%error, event_id = event.event_id, "a listed event cannot be read");
+            Vec::new()
+        }
+    }
 }

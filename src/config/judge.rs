@@ -55,8 +55,8 @@ impl<'e> Judge<'e> {
         let mut worker = self.worker(role, &file.worker, &file.provider);
         worker.rhythm = self.rhythm(&file.sweep);
         let retention = self.retention(&file.retention);
-        let sweep = self.sweep(&file.sweep, &file.sources, retention);
         let shapes = self.shapes(&file.sources);
+        let sweep = self.sweep(&file.sweep, &shapes, retention);
         let sources = self.sources(role, &file.sources);
         let rabbitmq = self.queue(role, &file.queue, &file.receiver);
         Config {

@@ -17,6 +17,9 @@ use jiff::Timestamp;
 
 use crate::domain::Event;
 
+/// How the `delivery_id` begins of what no delivery brought, but was read from the provider's list of events.
+pub const PULLED: &str = "listed:";
+
 /// One event, or one delivery that could not be read, on its way into the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {

@@ -6,6 +6,7 @@ use super::rows::{self, PLAN_AND_ISSUANCE, plan_and_issuance};
 use super::sql::{Row, Value};
 use super::{Store, StoreError};
 use crate::domain::{Issuance, Phone, PhoneKey, Plan, Status};
+use crate::queue::PULLED;
 
 /// A line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct LedgerLine {
 /// An event as the inbox has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRecord {
+    /// The delivery that brought it.
+    pub delivery_id: String,
     pub source: String,
     pub event_id: String,
     pub event_type: String,
@@ -37,6 +40,14 @@ pub struct EventRecord {
     pub due_at: Timestamp,
     pub why: Option<String>,
     pub ended_at: Option<Timestamp>,
+}
+
+impl EventRecord {
+    /// No delivery brought it; it was read from the provider's list.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        self.delivery_id.starts_with(PULLED)
+    }
 }
 
 /// What waits in the inbox, and why.
@@ -180,8 +191,8 @@ impl Store {
 
     /// All events with this id: one for each source that has sent one.
     pub async fn events(&self, event_id: &str) -> Result<Vec<EventRecord>, StoreError> {
-        let sql = "SELECT source, event_id, event_type, occurred_at, received_at, state, attempts, due_at, why, \
-                   ended_at FROM inbox WHERE event_id = $1 ORDER BY source";
+        let sql = "SELECT delivery_id, source, event_id, event_type, occurred_at, received_at, state, attempts, \
+                   due_at, why, ended_at FROM inbox WHERE event_id = $1 ORDER BY source";
         self.db.fetch(sql, [Value::from(event_id)]).await?.iter().map(event).collect()
     }
 
@@ -253,6 +264,7 @@ fn line(row: &Row) -> Result<LedgerLine, StoreError> {
 
 fn event(row: &Row) -> Result<EventRecord, StoreError> {
     Ok(EventRecord {
+        delivery_id: row.text("delivery_id")?,
         source: row.text("source")?,
         event_id: row.text("event_id")?,
         event_type: row.text("event_type")?,

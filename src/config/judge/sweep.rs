@@ -1,8 +1,11 @@
 //! The section `sweep`.
 
+use std::collections::BTreeMap;
+
 use super::{Judge, seconds};
-use crate::config::file::{self, Kind};
+use crate::config::file;
 use crate::domain::Rhythm;
+use crate::receiver::parse::Shape;
 use crate::store::Retention;
 use crate::sweep;
 
@@ -10,13 +13,10 @@ impl Judge<'_> {
     pub(super) fn sweep(
         &mut self,
         file: &file::Sweep,
-        sources: &[file::Source],
+        shapes: &BTreeMap<String, Shape>,
         retention: Retention,
     ) -> sweep::Settings {
-        // The one that the environment can make is known to every role.
-        let is_known = file.missed_source == "seam"
-            || sources.iter().any(|source| source.name == file.missed_source && source.kind == Kind::Seam);
-        if !is_known {
+        if !matches!(shapes.get(&file.missed_source), Some(Shape::Seam)) {
             self.say("sweep.missed_source", "there is no source of this name and of kind seam");
         }
         self.at_least("sweep.looks_waiting_max", file.looks_waiting_max, 1);
