@@ -1,16 +1,22 @@
 //! PostgreSQL: when there is more than one machine.
 
+use std::io;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::sql::Db;
 use super::{Patience, StoreError};
 
 /// How long a statement waits for a connection of the pool before it fails with a reason.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server that has not answered for so long (well above `statement_timeout`) is not going to: its machine is gone, and
+/// no packet says so. TCP by itself would wait for a quarter of an hour.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// What keeps a worker that was paused in the middle of a transaction (SIGSTOP, a frozen machine) from holding the
 /// ledger's head, and everybody with it, for ever. Far above what any statement of ours takes.
@@ -31,7 +37,19 @@ pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience)
                 }
             })
         })
+        // Whoever gave up waiting for an answer gives the connection back as it is.
+        .after_release(|connection, _| Box::pin(async move { answered(connection.ping()).await.map(|()| true) }))
         .connect_with(options)
         .await?;
     Ok(Db::Postgres(pool))
+}
+
+/// The server's answer, unless it stays silent. On the heap, since every step of a handling waits for one.
+pub(super) fn answered<'a, T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, sqlx::Error>> {
+    Box::pin(async move {
+        let silent = |_elapsed| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the server is silent")));
+        tokio::time::timeout(SILENCE_MAX, answer).await.unwrap_or_else(silent)
+    })
 }

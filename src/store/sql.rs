@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 
 use super::StoreError;
+use super::postgres::answered;
 
 /// A pool for each kind of work. On SQLite there is one writer; PostgreSQL uses the same pool for both.
 #[derive(Debug, Clone)]
@@ -155,7 +156,7 @@ fn time(name: &str, millis: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(millis).map_err(|_| StoreError::Corrupt(format!("{name} is {millis}")))
 }
 
-/// Binds, runs and wraps: the same lines for two types that share no trait.
+/// Binds, and is the future of the answer: the same lines for two types that share no trait.
 macro_rules! run {
     ($connection:expr, $sql:expr, $values:expr, $method:ident) => {{
         let mut query = sqlx::query(AssertSqlSafe($sql));
@@ -166,7 +167,7 @@ macro_rules! run {
                 Value::Bytes(value) => query.bind(value),
             };
         }
-        query.$method(&mut **$connection).await
+        query.$method(&mut **$connection)
     }};
 }
 
@@ -180,8 +181,16 @@ impl Db {
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             // Taking the write lock at once: a transaction that reads first and then finds the lock taken is doomed.
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(match write.begin_with("BEGIN IMMEDIATE").await {
+                // On a full disk SQLite rolls back by itself, and sqlx, whose own rollback then fails, believes for ever
+                // after that the transaction is open. The writer is of no more use.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    write.acquire().await?.close().await?;
+                    write.begin_with("BEGIN IMMEDIATE").await?
+                }
+                begun => begun?,
+            }),
+            Self::Postgres(pool) => Tx::Postgres(answered(pool.begin()).await?),
         })
     }
 
@@ -190,7 +199,8 @@ impl Db {
         Ok(match self {
             Self::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
             Self::Postgres(pool) => {
-                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Tx::Postgres(answered(pool.begin_with(begin)).await?)
             }
         })
     }
@@ -222,8 +232,8 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let sql = sql.into();
         Ok(match self {
-            Self::Sqlite(connection) => run!(connection, sql, values, execute)?.rows_affected(),
-            Self::Postgres(connection) => run!(connection, sql, values, execute)?.rows_affected(),
+            Self::Sqlite(connection) => run!(connection, sql, values, execute).await?.rows_affected(),
+            Self::Postgres(connection) => answered(run!(connection, sql, values, execute)).await?.rows_affected(),
         })
     }
 
@@ -235,10 +245,11 @@ impl Tx {
         let sql = sql.into();
         Ok(match self {
             Self::Sqlite(connection) => {
-                run!(connection, sql, values, fetch_all)?.into_iter().map(Row::Sqlite).collect()
+                run!(connection, sql, values, fetch_all).await?.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(connection) => {
-                run!(connection, sql, values, fetch_all)?.into_iter().map(Row::Postgres).collect()
+                let rows = answered(run!(connection, sql, values, fetch_all)).await?;
+                rows.into_iter().map(Row::Postgres).collect()
             }
         })
     }
@@ -262,7 +273,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(tx) => answered(tx.commit()).await,
         }
         .map_err(StoreError::from)
     }
