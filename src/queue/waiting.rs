@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use metrics::{describe_gauge, gauge};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Envelope, PublishError};
 use crate::clock::Clock;
+
+const IN_FLIGHT: &str = "keyferry_queue_publishes_in_flight";
 
 /// The room's door: batches go in.
 #[derive(Clone)]
@@ -33,11 +36,24 @@ pub(super) struct Submission {
     pub(super) batch: Vec<Envelope>,
     answer: oneshot::Sender<Result<(), PublishError>>,
     /// Given back when the batch has been answered, not when its sender gave up: what is still with the broker counts.
-    _places: OwnedSemaphorePermit,
+    _places: Places,
+}
+
+/// Places taken, and told of.
+struct Places {
+    _permit: OwnedSemaphorePermit,
+    count: u32,
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        gauge!(IN_FLIGHT).decrement(f64::from(self.count));
+    }
 }
 
 /// `places_max` counts envelopes, those being made durable included.
 pub(super) fn room(places_max: usize, deadline: Duration, clock: Arc<dyn Clock>) -> (Door, Counter) {
+    describe_gauge!(IN_FLIGHT, "Events on their way into the queue, out of queue.in_flight_max");
     // The permits are what bounds the channel.
     let (sender, receiver) = mpsc::unbounded_channel();
     let places_max = places_max.clamp(1, Semaphore::MAX_PERMITS);
@@ -60,6 +76,8 @@ impl Door {
             places = Arc::clone(&self.places).acquire_many_owned(count) => places.map_err(|_closed| ended())?,
             () = &mut deadline => return Err(PublishError::Full),
         };
+        gauge!(IN_FLIGHT).increment(f64::from(count));
+        let places = Places { _permit: places, count };
         let (answer, answered) = oneshot::channel();
         self.queue.send(Submission { batch, answer, _places: places }).map_err(|_closed| ended())?;
         tokio::select! {
