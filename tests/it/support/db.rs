@@ -62,11 +62,15 @@ pub(crate) fn service(variable: &str) -> String {
 
 /// Makes a database in the test PostgreSQL. The whole server goes away after the tests.
 pub(crate) async fn new_postgres_database() -> String {
-    let server = service("KEYFERRY_TEST_POSTGRES_URL");
+    new_database_of(&service("KEYFERRY_TEST_POSTGRES_URL")).await
+}
+
+/// Makes a database of this server.
+pub(crate) async fn new_database_of(server: &str) -> String {
     let name = format!("keyferry_{:016x}", SystemEntropy.next_u64());
-    let mut connection = PgConnection::connect(&server).await.expect("the test PostgreSQL");
+    let mut connection = PgConnection::connect(server).await.expect("the test PostgreSQL");
     connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database");
-    let mut url = url::Url::parse(&server).expect("a URL");
+    let mut url = url::Url::parse(server).expect("a URL");
     url.set_path(&name);
     url.to_string()
 }

@@ -1,8 +1,14 @@
 //! What the stories have in common: stores to write into, databases of one's own, and waiting for a condition.
 
 pub(crate) mod broker;
+mod close;
 pub(crate) mod db;
+pub(crate) mod ground;
+pub(crate) mod load;
+pub(crate) mod nodes;
+pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod seam_schemas;
 pub(crate) mod town;
 pub(crate) mod wait;

@@ -40,15 +40,32 @@ impl Process {
     pub(crate) async fn says(&mut self, mark: &str) -> String {
         let what = format!("`keyferry {}` to say {mark:?}", self.name);
         wait::until(&what, async || {
-            if let Some(status) = self.child.try_wait().expect("asked") {
-                panic!("{what}: it ended with {status}\n{}", self.everything());
-            }
-            let said = self.said.lock().expect("the lines");
-            let line = said.iter().find(|line| line.contains(mark))?;
-            let rest = line.split_once(mark)?.1;
-            Some(rest.split(|c: char| c.is_whitespace() || c == '"').next().unwrap_or_default().to_owned())
+            let ended = self.child.try_wait().expect("asked");
+            let after = self.after(mark);
+            // What it said last may still be on its way to us.
+            assert!(
+                after.is_some() || ended.is_none() || !self.has_hung_up(),
+                "{what}: it ended\n{}",
+                self.everything()
+            );
+            after
         })
         .await
+    }
+
+    fn after(&self, mark: &str) -> Option<String> {
+        let said = self.said.lock().expect("the lines");
+        let rest = said.iter().find_map(|line| line.split_once(mark))?.1;
+        Some(rest.split(|c: char| c.is_whitespace() || c == '"').next().unwrap_or_default().to_owned())
+    }
+
+    /// Whether both its streams are at their end.
+    fn has_hung_up(&self) -> bool {
+        Arc::strong_count(&self.said) == 1
+    }
+
+    pub(crate) fn has_said(&self, mark: &str) -> bool {
+        self.after(mark).is_some()
     }
 
     pub(crate) fn everything(&self) -> String {
@@ -61,12 +78,24 @@ impl Process {
         self.child.wait().expect("reaped");
     }
 
+    /// `STOP`, `CONT`, `TERM`, …
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, &self.pid());
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for an end of its own.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        wait::until("a process's end", async || self.child.try_wait().expect("asked")).await
+    }
+
     /// SIGTERM, and the wait for the end.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success());
-        wait::until("the end after SIGTERM", async || self.child.try_wait().expect("asked")).await
+        self.signal("TERM");
+        self.ends().await
     }
 }
 
@@ -79,6 +108,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process, or with a minus before its number to a process group.
+pub(crate) fn signal(name: &str, to: &str) {
+    let sent = Command::new("kill").args(["-s", name, "--", to]).status().expect("kill runs");
+    assert!(sent.success(), "kill -s {name} -- {to}");
 }
 
 fn listen(stream: impl Read + Send + 'static, said: Arc<Mutex<Vec<String>>>) {

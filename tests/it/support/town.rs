@@ -1,38 +1,26 @@
 //! A whole set-up of real processes: the sandbox, and a Keyferry in one of its two shapes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
 
-use keyferry::clock::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
+use keyferry::clock::{Clock as _, SystemClock};
 use keyferry::receiver::verify::Secret;
 use keyferry::receiver::verify::standard_webhooks::sign;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::db::{new_postgres_database, service};
+use super::ground::Ground;
+pub(crate) use super::ground::Shape;
+use super::load::{delivery_id, registered};
+use super::ports::free_address;
 use super::process::Process;
 use super::wait;
 
-/// Times short enough for a test, in the proportions of life.
-const SETTINGS: &str = "
-    [worker]
-    lease_seconds = 3
-    settle_seconds = 4
-    backoff_base_ms = 50
-    backoff_cap_seconds = 1
-    [provider]
-    deadline_seconds = 2
-";
-const APP_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-/// The two shapes: one process on SQLite; or a receiver and two workers on RabbitMQ and PostgreSQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Embedded,
-    Brokered,
-}
+pub(crate) const APP_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub(crate) struct Town {
     _sandbox: Process,
@@ -42,8 +30,13 @@ pub(crate) struct Town {
     /// Kept for as long as they run.
     pub(crate) processes: Vec<Process>,
     pub(crate) receiver_url: String,
+    /// The last started worker's.
     pub(crate) ops_url: String,
-    client: reqwest::Client,
+    /// The last started receiver's.
+    pub(crate) receiver_ops_url: String,
+    pub(crate) client: reqwest::Client,
+    /// Source and id of each event that was answered 2xx.
+    pub(super) accepted: Mutex<BTreeSet<(String, String)>>,
     _dir: TempDir,
     pub(crate) config: PathBuf,
 }
@@ -51,42 +44,46 @@ pub(crate) struct Town {
 impl Town {
     /// Starts everything, introduces the sandbox and the receiver to each other, and waits until it is ready.
     pub(crate) async fn new(shape: Shape) -> Self {
-        let mut town = Self::with_sandbox(shape).await;
-        town.introduce().await;
-        match shape {
-            Shape::Embedded => town.start("run").await,
-            Shape::Brokered => {
-                town.start("serve").await;
-                town.start("work").await;
-                town.start("work").await;
-            }
+        Self::on(Ground::of(shape).await).await
+    }
+
+    /// The same on a ground of the caller's.
+    pub(crate) async fn on(ground: Ground) -> Self {
+        let roles: &[&str] = if ground.amqp_url.is_some() { &["serve", "work", "work"] } else { &["run"] };
+        let mut town = Self::founded(ground).await;
+        for role in roles {
+            town.start(role).await;
         }
+        town
+    }
+
+    /// The sandbox, and the places where the others will be: it knows them already.
+    pub(crate) async fn founded(ground: Ground) -> Self {
+        let mut town = Self::of_strangers(ground).await;
+        town.introduce().await;
         town
     }
 
     /// The sandbox, and nobody who knows it yet.
     pub(crate) async fn with_sandbox(shape: Shape) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let config = dir.path().join("keyferry.toml");
-        std::fs::write(&config, settings(shape)).expect("written");
-        let store_url = store_url(shape, &dir).await;
-        let nothing = BTreeMap::new();
-        let mut sandbox = Process::start(&["sandbox", "--listen", "127.0.0.1:0", "--speed", "200"], &nothing);
+        Self::of_strangers(Ground::of(shape).await).await
+    }
+
+    async fn of_strangers(ground: Ground) -> Self {
+        let config = ground.dir.path().join("keyferry.toml");
+        std::fs::write(&config, ground.file()).expect("written");
+        let (nothing, speed) = (BTreeMap::new(), ground.speed.to_string());
+        let mut sandbox = Process::start(&["sandbox", "--listen", "127.0.0.1:0", "--speed", &speed], &nothing);
         let sandbox_url = sandbox.says("export SEAM_ENDPOINT=").await;
         let api_key = sandbox.says("export SEAM_API_KEY=").await;
-        if shape == Shape::Brokered {
-            keyferry::store::migrate(&store_url).await.expect("migrated");
-        }
         let mut environment = vec![
             ("SEAM_ENDPOINT", sandbox_url.clone()),
             ("SEAM_API_KEY", api_key.clone()),
             ("KEYFERRY_APP_WEBHOOK_SECRET", APP_SECRET.to_owned()),
-            ("KEYFERRY_STORE_URL", store_url),
+            ("KEYFERRY_STORE_URL", ground.store_url),
             ("KEYFERRY_LOG", "info,keyferry=debug".to_owned()),
         ];
-        if shape == Shape::Brokered {
-            environment.push(("KEYFERRY_AMQP_URL", service("KEYFERRY_TEST_AMQP_URL")));
-        }
+        environment.extend(ground.amqp_url.map(|url| ("KEYFERRY_AMQP_URL", url)));
         Self {
             _sandbox: sandbox,
             sandbox_url,
@@ -95,8 +92,10 @@ impl Town {
             processes: Vec::new(),
             receiver_url: format!("http://{}", free_address()),
             ops_url: String::new(),
+            receiver_ops_url: String::new(),
             client: reqwest::Client::builder().retry(reqwest::retry::never()).build().expect("a client"),
-            _dir: dir,
+            accepted: Mutex::default(),
+            _dir: ground.dir,
             config,
         }
     }
@@ -106,26 +105,73 @@ impl Town {
         self.processes.push(process);
     }
 
-    /// Starts a role and waits until it is ready. A receiver comes back to the address that its senders know; the ops
-    /// API is the last started one's.
+    /// Starts a role and waits until it is ready.
     pub(crate) async fn start_role(&mut self, role: &str) -> Process {
-        let config = self.config.to_string_lossy().into_owned();
-        let address = self.receiver_url.trim_start_matches("http://").to_owned();
-        let mut arguments = vec![role, "--config", &config, "--ops-listen", "127.0.0.1:0"];
-        if role != "work" {
-            arguments.extend(["--listen", &address]);
+        let mut process = self.launch(role);
+        self.ready(role, &mut process).await;
+        process
+    }
+
+    /// Starts a role. A receiver comes back to the address that its senders know.
+    pub(crate) fn launch(&self, role: &str) -> Process {
+        let address = self.receiver_url.trim_start_matches("http://").parse().expect("an address");
+        self.launcher()(role, address, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// What starts a role at addresses for its receiver and its ops API.
+    pub(crate) fn launcher(&self) -> impl Fn(&str, SocketAddr, SocketAddr) -> Process + use<> {
+        let (config, environment) = (self.config.to_string_lossy().into_owned(), self.environment.clone());
+        move |role, listen, ops| {
+            let (listen, ops) = (listen.to_string(), ops.to_string());
+            let mut arguments = vec![role, "--config", &config, "--ops-listen", &ops];
+            if role != "work" {
+                arguments.extend(["--listen", &listen]);
+            }
+            Process::start(&arguments, &environment)
         }
-        let mut process = Process::start(&arguments, &self.environment);
+    }
+
+    /// Waits until a role is ready; its ops API is the one that is asked from now on.
+    pub(crate) async fn ready(&mut self, role: &str, process: &mut Process) {
+        self.announced(role, process).await;
+        let ops_url = if role == "serve" { &self.receiver_ops_url } else { &self.ops_url };
+        wait::until("readiness", async || self.health(ops_url).await?.0.is_success().then_some(())).await;
+    }
+
+    /// Waits until a role has said where its ops API is.
+    pub(crate) async fn announced(&mut self, role: &str, process: &mut Process) {
         let ops_url = process.says("answers operators at ").await;
-        wait::until("readiness", async || {
-            let ready = self.client.get(format!("{ops_url}/readyz")).send().await.ok()?;
-            ready.status().is_success().then_some(())
-        })
-        .await;
+        if role != "work" {
+            self.receiver_ops_url.clone_from(&ops_url);
+        }
         if role != "serve" {
             self.ops_url = ops_url;
         }
-        process
+    }
+
+    async fn health(&self, ops_url: &str) -> Option<(StatusCode, String)> {
+        let response = self.client.get(format!("{ops_url}/readyz")).send().await.ok()?;
+        Some((response.status(), response.text().await.ok()?))
+    }
+
+    /// Waits until the receiver is not ready, and has said why.
+    pub(crate) async fn receiver_complains(&self, why: &str) {
+        let what = format!("the receiver to complain of {why:?}");
+        wait::until(&what, async || {
+            let (status, in_the_way) = self.health(&self.receiver_ops_url).await?;
+            let is_so = !status.is_success() && in_the_way.contains("queue");
+            (is_so && self.processes[0].has_said(why)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the receiver's metrics have this line.
+    pub(crate) async fn receiver_says(&self, line: &str) {
+        wait::until(&format!("the receiver's metrics to have {line:?}"), async || {
+            let metrics = self.client.get(format!("{}/metrics", self.receiver_ops_url)).send().await.ok()?;
+            metrics.text().await.ok()?.lines().any(|it| it == line).then_some(())
+        })
+        .await;
     }
 
     /// Registers the receiver at the sandbox as Seam's webhook and as the customer's backend's; Seam makes its secret.
@@ -157,6 +203,35 @@ impl Town {
         let is_live_parent = |it: &&Value| it["deleted_at"].is_null() && it["parent_acs_credential_id"].is_null();
         let credentials = world["acs_credentials"].as_array().expect("credentials");
         credentials.iter().filter(is_live_parent).cloned().collect()
+    }
+
+    /// Somebody new in the hotel: a plan's body for a stay of theirs.
+    pub(crate) async fn newcomer(&self, name: &str) -> Value {
+        let (mut stay, world) = (self.stay(0).await, self.world().await);
+        let mut users = world["acs_users"].as_array().expect("a list").iter();
+        let other = users.find(|it| it["acs_user_id"] == stay["acs_user_id"]).expect("the first guest");
+        let person = self.seam("/user_identities/create", &json!({"full_name": name})).await;
+        let person = &person["user_identity"]["user_identity_id"];
+        let user = json!({"acs_system_id": other["acs_system_id"], "full_name": name, "user_identity_id": person});
+        let user = self.seam("/acs/users/create", &user).await;
+        // They all have the same rooms: one's credential must not take the place of another's.
+        stay["visionline_metadata"] = json!({"card_format": "rfid48"});
+        stay["user_identity_id"] = person.clone();
+        stay["acs_user_id"] = user["acs_user"]["acs_user_id"].clone();
+        stay
+    }
+
+    /// A few guests with a plan and a phone each.
+    pub(crate) async fn guests(&self) -> Vec<Value> {
+        let mut stays = Vec::new();
+        for number in 0..5 {
+            let stay = self.newcomer(&format!("Guest {number}")).await;
+            let (status, answer) = self.put_plan(&format!("booking-{number}"), &stay).await;
+            assert!(status.is_success(), "{answer}");
+            self.sign_in(&stay).await;
+            stays.push(stay);
+        }
+        stays
     }
 
     /// The `index`th guest of the hotel: a plan's body for a stay in its first two rooms.
@@ -203,6 +278,13 @@ impl Town {
         answer(self.client.get(format!("{}{path}", self.ops_url))).await
     }
 
+    /// `None` where the ops API, or the store behind it, does not answer just now.
+    pub(crate) async fn try_ops(&self, path: &str) -> Option<Value> {
+        let call = self.client.get(format!("{}{path}", self.ops_url)).timeout(Duration::from_secs(5));
+        let response = call.send().await.ok()?;
+        response.error_for_status().ok()?.json().await.ok()
+    }
+
     pub(crate) async fn ledger(&self) -> Vec<Value> {
         self.ops("/v1/ledger?after=0&limit=1000").await["ledger"].as_array().expect("lines").clone()
     }
@@ -215,29 +297,44 @@ impl Town {
 
     /// Posts a signed `phone.registered` as the customer's backend.
     pub(crate) async fn send_registered(&self, event_id: &str, plan: &Value, device_id: Option<&str>) -> StatusCode {
-        let mut event = json!({
-            "event_id": event_id,
-            "event_type": "phone.registered",
-            "occurred_at": format!("{:.3}", SystemClock.now()),
-            "user_identity_id": plan["user_identity_id"],
-        });
-        if let Some(device_id) = device_id {
-            event["device_id"] = device_id.into();
-        }
-        self.send("app", APP_SECRET, &event.to_string()).await
+        self.send("app", APP_SECRET, &registered(event_id, plan, device_id).to_string()).await
     }
 
     /// Posts a body, signed with `secret`.
     pub(crate) async fn send(&self, source: &str, secret: &str, body: &str) -> StatusCode {
-        let (id, now) = (format!("msg_{:016x}", SystemEntropy.next_u64()), SystemClock.now());
-        let signature = sign(&Secret::parse(secret).expect("a secret"), &id, now, body.as_bytes());
-        let call = self.client.post(self.webhook_url(source));
+        self.post(source, secret, &delivery_id(), body).await.expect("an answer")
+    }
+
+    /// One attempt at a delivery; `None` without an answer.
+    pub(crate) async fn post(&self, source: &str, secret: &str, id: &str, body: &str) -> Option<StatusCode> {
+        self.post_to(&self.receiver_url, source, secret, id, body).await
+    }
+
+    /// The same at one of several receivers.
+    pub(crate) async fn post_to(
+        &self,
+        receiver_url: &str,
+        source: &str,
+        secret: &str,
+        id: &str,
+        body: &str,
+    ) -> Option<StatusCode> {
+        /// What a sender of webhooks waits for an answer.
+        const PATIENCE: Duration = Duration::from_secs(15);
+        let now = SystemClock.now();
+        let signature = sign(&Secret::parse(secret).expect("a secret"), id, now, body.as_bytes());
+        let call = self.client.post(format!("{receiver_url}/webhooks/{source}")).timeout(PATIENCE);
         let call = call
             .header("content-type", "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", now.as_second())
             .header("webhook-signature", signature);
-        call.body(body.to_owned()).send().await.expect("an answer").status()
+        let status = call.body(body.to_owned()).send().await.ok()?.status();
+        let event: Value = serde_json::from_str(body).unwrap_or_default();
+        if let Some(event_id) = event["event_id"].as_str().filter(|_| status.is_success()) {
+            self.accepted.lock().expect("the list").insert((source.to_owned(), event_id.to_owned()));
+        }
+        Some(status)
     }
 
     /// Waits until an issuance is as `is_so` wants it.
@@ -249,35 +346,6 @@ impl Town {
         })
         .await
     }
-
-    /// The questions that every story ends with: nothing in flight, nothing parked, our states the sandbox's, and one
-    /// credential for each plan that has one.
-    pub(crate) async fn close(self) {
-        wait::until("an empty inbox", async || {
-            let inbox = self.ops("/v1/status").await["inbox"].clone();
-            ["waiting", "retrying", "in_flight"].iter().all(|state| inbox[*state] == 0).then_some(())
-        })
-        .await;
-        assert_eq!(self.ops("/v1/parked").await["parked"], json!([]));
-        let mut ours: Vec<Value> = Vec::new();
-        for issuance in self.ops("/v1/issuances?limit=1000").await["issuances"].as_array().expect("issuances") {
-            if ["created", "issued"].iter().any(|status| issuance["status"] == *status) {
-                ours.push(issuance["acs_credential_id"].clone());
-            }
-        }
-        let mut theirs: Vec<Value> =
-            self.live_parents().await.into_iter().map(|it| it["acs_credential_id"].clone()).collect();
-        ours.sort_by_key(Value::to_string);
-        theirs.sort_by_key(Value::to_string);
-        assert_eq!(ours, theirs, "our live credentials are the provider's");
-    }
-}
-
-/// An address that nobody listens on, for a listener that has to be known before it starts and found again after it
-/// was killed.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
 }
 
 pub(crate) fn issued_keys(issuance: &Value) -> usize {
@@ -291,19 +359,4 @@ async fn answer(call: reqwest::RequestBuilder) -> Value {
     let body = response.text().await.expect("a body");
     assert!(status.is_success(), "{url} answered {status}: {body}");
     serde_json::from_str(&body).unwrap_or(Value::Null)
-}
-
-fn settings(shape: Shape) -> String {
-    match shape {
-        Shape::Embedded => SETTINGS.to_owned(),
-        // One broker serves all tests: each has names of its own.
-        Shape::Brokered => format!("{SETTINGS}\n[queue]\nprefix = \"town-{:016x}\"\n", SystemEntropy.next_u64()),
-    }
-}
-
-async fn store_url(shape: Shape, dir: &TempDir) -> String {
-    match shape {
-        Shape::Embedded => format!("sqlite:{}", dir.path().join("keyferry.db").display()),
-        Shape::Brokered => new_postgres_database().await,
-    }
 }
