@@ -3,7 +3,9 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says by panicking what is wrong")]
 
 mod compose;
+mod docs;
 mod doctor;
+mod faults;
 mod main_job;
 mod ops;
 mod provider;
@@ -11,6 +13,7 @@ mod queue;
 mod receiver;
 mod sandbox;
 mod sim;
+mod soak;
 mod store;
 mod support;
 mod tidy;
