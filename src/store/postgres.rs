@@ -4,6 +4,7 @@ use std::io;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
@@ -43,8 +44,12 @@ pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience)
     Ok(Db::Postgres(pool))
 }
 
-/// The server's answer, unless it stays silent.
-pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    let silent = |_elapsed| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the server is silent")));
-    tokio::time::timeout(SILENCE_MAX, answer).await.unwrap_or_else(silent)
+/// The server's answer, unless it stays silent. On the heap, since every step of a handling waits for one.
+pub(super) fn answered<'a, T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, sqlx::Error>> {
+    Box::pin(async move {
+        let silent = |_elapsed| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the server is silent")));
+        tokio::time::timeout(SILENCE_MAX, answer).await.unwrap_or_else(silent)
+    })
 }

@@ -156,7 +156,7 @@ fn time(name: &str, millis: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(millis).map_err(|_| StoreError::Corrupt(format!("{name} is {millis}")))
 }
 
-/// Binds, runs and wraps: the same lines for two types that share no trait.
+/// Binds, and is the future of the answer: the same lines for two types that share no trait.
 macro_rules! run {
     ($connection:expr, $sql:expr, $values:expr, $method:ident) => {{
         let mut query = sqlx::query(AssertSqlSafe($sql));
@@ -167,8 +167,7 @@ macro_rules! run {
                 Value::Bytes(value) => query.bind(value),
             };
         }
-        // On the heap: the two databases' futures are large, and every store function would hold both.
-        Box::pin(query.$method(&mut **$connection)).await
+        query.$method(&mut **$connection)
     }};
 }
 
@@ -182,18 +181,18 @@ impl Db {
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             // Taking the write lock at once: a transaction that reads first and then finds the lock taken is doomed.
-            Self::Sqlite { write, .. } => Tx::Sqlite(Box::pin(write.begin_with("BEGIN IMMEDIATE")).await?),
-            Self::Postgres(pool) => Tx::Postgres(Box::pin(answered(pool.begin())).await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(answered(pool.begin()).await?),
         })
     }
 
     /// Begins a transaction that only reads, and sees one moment.
     pub(super) async fn begin_read(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Sqlite { read, .. } => Tx::Sqlite(Box::pin(read.begin()).await?),
+            Self::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
             Self::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Tx::Postgres(Box::pin(answered(pool.begin_with(begin))).await?)
+                Tx::Postgres(answered(pool.begin_with(begin)).await?)
             }
         })
     }
@@ -225,10 +224,8 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let sql = sql.into();
         Ok(match self {
-            Self::Sqlite(connection) => run!(connection, sql, values, execute)?.rows_affected(),
-            Self::Postgres(connection) => {
-                answered(async { run!(connection, sql, values, execute) }).await?.rows_affected()
-            }
+            Self::Sqlite(connection) => run!(connection, sql, values, execute).await?.rows_affected(),
+            Self::Postgres(connection) => answered(run!(connection, sql, values, execute)).await?.rows_affected(),
         })
     }
 
@@ -240,10 +237,10 @@ impl Tx {
         let sql = sql.into();
         Ok(match self {
             Self::Sqlite(connection) => {
-                run!(connection, sql, values, fetch_all)?.into_iter().map(Row::Sqlite).collect()
+                run!(connection, sql, values, fetch_all).await?.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(connection) => {
-                let rows = answered(async { run!(connection, sql, values, fetch_all) }).await?;
+                let rows = answered(run!(connection, sql, values, fetch_all)).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })

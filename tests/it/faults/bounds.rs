@@ -58,7 +58,7 @@ async fn a_flood_without_a_broker_is_refused_and_takes_no_memory() {
 
 #[tokio::test]
 async fn more_publishes_than_there_are_places_wait_and_are_refused() {
-    let ground = brokered().await.with("queue.in_flight_max", 4);
+    let ground = brokered().await.with("queue.in_flight_max", &4);
     let (mut town, proxy) = (Town::founded(ground).await, Proxy::before(&amqp_url()).await);
     town.environment.insert("KEYFERRY_AMQP_URL".to_owned(), proxy.on_the_way_to(&amqp_url()));
     town.start("serve").await;
@@ -84,9 +84,9 @@ async fn more_publishes_than_there_are_places_wait_and_are_refused() {
 async fn the_smallest_limits_still_carry_everything() {
     let mut ground = brokered().await;
     for limit in ["queue.prefetch", "queue.batch_max", "queue.in_flight_max", "worker.concurrency"] {
-        ground = ground.with(limit, 1);
+        ground = ground.with(limit, &1);
     }
-    let town = Town::on(ground.with("store.connections_max", 2)).await;
+    let town = Town::on(ground.with("store.connections_max", &2)).await;
     let guests = town.guests().await;
     let sent = (0..30).map(|number| town.deliver_registered(&guests[number % guests.len()]));
     join_all(sent).await;

@@ -101,7 +101,7 @@ async fn a_lock_is_held_for_longer_than_anybody_waits() {
 
 #[tokio::test]
 async fn it_is_slow_and_has_few_connections() {
-    let ground = brokered().await.with("store.connections_max", 2).with("worker.concurrency", 16);
+    let ground = brokered().await.with("store.connections_max", &2).with("worker.concurrency", &16);
     let (mut town, proxy) = with_a_proxy_before_the_database(ground).await;
     start_all(&mut town).await;
     let guests = town.guests().await;

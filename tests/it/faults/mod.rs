@@ -18,7 +18,7 @@ use crate::support::ground::Ground;
 /// Patience of the publisher that fits in a test, and a sandbox whose deliveries come again soon.
 fn hurried(mut ground: Ground) -> Ground {
     ground.speed = 1000;
-    ground.with("queue.publish_deadline_seconds", 2).with("worker.attempts_max", 1000)
+    ground.with("queue.publish_deadline_seconds", &2).with("worker.attempts_max", &1000)
 }
 
 fn embedded() -> Ground {

@@ -108,7 +108,7 @@ async fn sigkill_follows_sigterm() {
 
 #[tokio::test]
 async fn a_drain_ends_at_its_deadline_and_says_what_it_left() {
-    let mut town = Town::on(embedded().with("receiver.drain_seconds", 1)).await;
+    let mut town = Town::on(embedded().with("receiver.drain_seconds", &1)).await;
     let mut process = town.processes.pop().expect("the process");
     let mut stuck = TcpStream::connect(town.receiver_url.trim_start_matches("http://")).await.expect("a connection");
     let half = "POST /webhooks/app HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
@@ -135,7 +135,7 @@ async fn its_port_is_taken() {
 
 #[tokio::test]
 async fn it_has_no_file_descriptors_left() {
-    let mut town = Town::on(embedded().with("receiver.head_timeout_seconds", 60)).await;
+    let mut town = Town::on(embedded().with("receiver.head_timeout_seconds", &60)).await;
     let guests = town.guests().await;
     let mut process = town.processes.pop().expect("the process");
     let limited = Command::new("prlimit").args(["--nofile=64", "--pid", &process.pid()]).status().expect("prlimit");

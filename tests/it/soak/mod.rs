@@ -43,7 +43,7 @@ async fn soak(ground: Ground, nodes: Option<(&mut nodes::Broker, &mut nodes::Dat
     let seed = asked_for("KEYFERRY_SOAK_SEED").unwrap_or_else(|| SystemEntropy.next_u64() >> 32);
     let name = if nodes.is_some() { "brokered" } else { "embedded" };
     println!("soak {name}: {seconds} s with seed {seed}");
-    let mut ground = ground.with("worker.attempts_max", 100_000).with("queue.publish_deadline_seconds", 2);
+    let mut ground = ground.with("worker.attempts_max", &100_000).with("queue.publish_deadline_seconds", &2);
     ground.speed = 1000;
     let mut town = Town::founded(ground).await;
     town.environment.insert("KEYFERRY_LOG".to_owned(), "info".to_owned());

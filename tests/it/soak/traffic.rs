@@ -59,11 +59,11 @@ impl<'a> Traffic<'a> {
 
     /// So many deeds a second until it is over; returns when each of them is done.
     pub(super) async fn flow(&self, over: &Cell<bool>) {
-        let (began, mut deeds, mut under_way) = (Instant::now(), 0, FuturesUnordered::new());
+        let (start, mut begun, mut under_way) = (Instant::now(), 0, FuturesUnordered::new());
         while !over.get() {
             // What the machine was too busy for is made up for.
-            while began.elapsed() > Duration::from_secs(1) * deeds / PER_SECOND {
-                deeds += 1;
+            while start.elapsed() > Duration::from_secs(1) * begun / PER_SECOND {
+                begun += 1;
                 under_way.push(self.act(self.draw()));
             }
             tokio::select! {

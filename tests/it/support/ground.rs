@@ -48,7 +48,7 @@ impl Ground {
         ground.store_url = new_database_of(database_server).await;
         keyferry::store::migrate(&ground.store_url).await.expect("migrated");
         ground.amqp_url = Some(amqp_url.to_owned());
-        ground.with("queue.prefix", format!("\"town-{:016x}\"", SystemEntropy.next_u64()))
+        ground.with("queue.prefix", &format!("\"town-{:016x}\"", SystemEntropy.next_u64()))
     }
 
     /// On the services that all tests share.
@@ -60,7 +60,7 @@ impl Ground {
     }
 
     /// One line more in its configuration, or another value in one that is there. `value` is as TOML writes it.
-    pub(crate) fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+    pub(crate) fn with(mut self, key: &str, value: &impl ToString) -> Self {
         self.settings.insert(key.to_owned(), value.to_string());
         self
     }
@@ -71,7 +71,7 @@ impl Ground {
 
     /// The configuration file.
     pub(super) fn file(&self) -> String {
-        let lines: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        lines.join("\n")
+        let lines = self.settings.iter().map(|(key, value)| format!("{key} = {value}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }

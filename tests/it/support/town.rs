@@ -13,7 +13,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ground::{Ground, Shape};
+use super::ground::Ground;
+pub(crate) use super::ground::Shape;
 use super::load::{delivery_id, registered};
 use super::ports::free_address;
 use super::process::Process;
@@ -56,8 +57,14 @@ impl Town {
         town
     }
 
-    /// The sandbox, and the places where the others will be.
+    /// The sandbox, and the places where the others will be: it knows them already.
     pub(crate) async fn founded(ground: Ground) -> Self {
+        let mut town = Self::of_strangers(ground).await;
+        town.introduce().await;
+        town
+    }
+
+    async fn of_strangers(ground: Ground) -> Self {
         let config = ground.dir.path().join("keyferry.toml");
         std::fs::write(&config, ground.file()).expect("written");
         let (nothing, speed) = (BTreeMap::new(), ground.speed.to_string());
@@ -72,7 +79,7 @@ impl Town {
             ("KEYFERRY_LOG", "info,keyferry=debug".to_owned()),
         ];
         environment.extend(ground.amqp_url.map(|url| ("KEYFERRY_AMQP_URL", url)));
-        let mut town = Self {
+        Self {
             _sandbox: sandbox,
             sandbox_url,
             api_key,
@@ -85,9 +92,7 @@ impl Town {
             accepted: Mutex::default(),
             _dir: ground.dir,
             config,
-        };
-        town.introduce().await;
-        town
+        }
     }
 
     pub(crate) async fn start(&mut self, role: &str) {
