@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod connections;
+mod kinds;
 mod observed;
 mod proof;
 mod send;

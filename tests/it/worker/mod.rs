@@ -1,5 +1,6 @@
 //! The worker's stories, step by step: a real store, a real client, the sandbox, and a clock that a test moves.
 
+mod alias;
 mod crash;
 mod life;
 mod line;
