@@ -10,7 +10,7 @@ use keyferry::doctor::{self, Finding, Patient, Verdict};
 use serde_json::json;
 
 use super::free_address;
-use crate::support::ground::{Ground, Shape};
+use crate::support::ground::Shape;
 use crate::support::town::{Town, issued_keys};
 
 /// The machine's clock, set wrong.
@@ -39,7 +39,7 @@ fn has(findings: &[Finding], verdict: Verdict, what: &str) -> bool {
 
 #[tokio::test]
 async fn a_refused_key_and_an_absent_provider_are_found() {
-    let mut town = Town::founded(Ground::of(Shape::Embedded).await).await;
+    let mut town = Town::with_sandbox(Shape::Embedded).await;
     town.environment.insert("SEAM_API_KEY".to_owned(), "seam_of_somebody_else".to_owned());
     town.diagnosis("run").await.finds("problem", "provider", "refuses the API key", "SEAM_API_KEY");
     town.environment.insert("SEAM_ENDPOINT".to_owned(), format!("http://{}", free_address()));
@@ -48,7 +48,7 @@ async fn a_refused_key_and_an_absent_provider_are_found() {
 
 #[tokio::test]
 async fn a_webhook_that_is_missing_tells_too_little_or_signs_with_another_secret_is_found() {
-    let mut town = Town::founded(Ground::of(Shape::Embedded).await).await;
+    let mut town = Town::with_sandbox(Shape::Embedded).await;
     let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     town.environment.insert("SEAM_WEBHOOK_SECRET".to_owned(), secret.to_owned());
     let none = town.diagnosis("run").await;
@@ -82,7 +82,7 @@ async fn events_that_never_came_in_are_found_and_so_is_a_clock_that_is_off() {
     assert!(has(&behind, Verdict::Warning, "behind the provider's"), "{behind:#?}");
 
     // A store that has seen none of it, as after days of a disabled webhook.
-    let mut deaf = Town::founded(Ground::of(Shape::Embedded).await).await;
+    let mut deaf = Town::with_sandbox(Shape::Embedded).await;
     keyferry::store::migrate(&deaf.environment["KEYFERRY_STORE_URL"]).await.expect("migrated");
     for name in ["SEAM_ENDPOINT", "SEAM_API_KEY", "SEAM_WEBHOOK_SECRET"] {
         deaf.environment.insert(name.to_owned(), town.environment[name].clone());

@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Environment, diagnose, environment, free_address};
-use crate::support::ground::{Ground, Shape};
+use crate::support::ground::Shape;
 use crate::support::town::Town;
 
 #[tokio::test]
 async fn a_wrong_secret_is_found_and_all_else_is_looked_at_just_the_same() {
-    let mut town = Town::founded(Ground::of(Shape::Embedded).await).await;
+    let mut town = Town::with_sandbox(Shape::Embedded).await;
     town.environment.insert("SEAM_WEBHOOK_SECRET".to_owned(), "hunter2hunter2hunter2".to_owned());
     let diagnosis = town.diagnosis("run").await;
     diagnosis.finds("problem", "configuration", "SEAM_WEBHOOK_SECRET", "mend it");

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::{Diagnosis, diagnose, environment, free_address, free_port};
 use crate::support::db::{Bench, new_postgres_database, service};
-use crate::support::ground::{Ground, Shape};
+use crate::support::ground::Shape;
 use crate::support::town::Town;
 
 /// As a worker whose provider and broker are nobody's business here.
@@ -78,7 +78,7 @@ async fn a_sqlite_file_is_not_made_and_not_migrated_by_looking() {
 
 #[tokio::test]
 async fn two_processes_on_one_sqlite_file_are_found() {
-    let mut town = Town::founded(Ground::of(Shape::Embedded).await).await;
+    let mut town = Town::with_sandbox(Shape::Embedded).await;
     let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned();
     town.environment.insert("SEAM_WEBHOOK_SECRET".to_owned(), secret);
     // This process has the store open as well.

@@ -57,6 +57,11 @@ impl Town {
         town
     }
 
+    /// The sandbox, and nobody who knows it yet.
+    pub(crate) async fn with_sandbox(shape: Shape) -> Self {
+        Self::of_strangers(Ground::of(shape).await).await
+    }
+
     /// The sandbox, and the places where the others will be: it knows them already.
     pub(crate) async fn founded(ground: Ground) -> Self {
         let mut town = Self::of_strangers(ground).await;
