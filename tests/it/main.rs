@@ -6,7 +6,6 @@ mod compose;
 mod docs;
 mod doctor;
 mod faults;
-mod hostile;
 mod main_job;
 mod ops;
 mod provider;
