@@ -29,13 +29,11 @@ use schedule::{Broken, Schedule};
 use stage::Stage;
 
 /// Seeds that every run plays.
-const FIXED: u64 = 200;
+const FIXED: u64 = 100;
 /// How long fresh ones are played beside them.
-const FRESH: Duration = Duration::from_secs(20);
+const FRESH: Duration = Duration::from_secs(25);
 /// How many schedules a planted bug may survive.
 const PLANTED_MAX: u64 = 5_000;
-
-static STAGES: AtomicU64 = AtomicU64::new(0);
 
 /// The schedules that were played, and what their traces come to.
 type Played = BTreeMap<u64, u64>;
@@ -44,7 +42,7 @@ type Played = BTreeMap<u64, u64>;
 fn play(bug: Option<Bug>, mut next: impl FnMut() -> Option<u64>) -> Result<Played, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let mut stage = Stage::new(&format!("sim-{}", STAGES.fetch_add(1, Ordering::Relaxed)), bug).await;
+        let mut stage = Stage::new(bug).await;
         let mut played = Played::new();
         while let Some(seed) = next() {
             let mut sum = DefaultHasher::new();

@@ -1,6 +1,7 @@
 //! What schedules are played on, one after the other: a database in memory and a sandbox, both made once and set back
 //! before each, since making them costs more than most schedules do.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use keyferry::sandbox::{self, Sandbox};
 use keyferry::store::{self, Store};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
+use tempfile::TempDir;
 
 use super::desk::{Books, Desk};
 use super::planted::{Bug, OneToken};
@@ -28,6 +30,7 @@ pub(super) struct Stage {
     db: SqliteConnection,
     chances: [Arc<Chance>; 2],
     tables: Vec<String>,
+    _dir: TempDir,
 }
 
 /// Chance that can begin anew.
@@ -53,12 +56,14 @@ impl Entropy for Chance {
 pub(super) type Claim = (i64, i64);
 
 impl Stage {
-    /// `name` tells the databases of one process apart.
-    pub(super) async fn new(name: &str, bug: Option<Bug>) -> Self {
-        let url = format!("sqlite:file:{name}?mode=memory");
-        // The database lives for as long as somebody is connected.
-        let mut db = SqliteConnection::connect(&url).await.expect("a database");
+    pub(super) async fn new(bug: Option<Bug>) -> Self {
+        // In memory, but as a file: connections that share a cache lock each other out of tables, and do not wait.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let dir = tempfile::tempdir_in(place).expect("a folder");
+        let url = format!("sqlite:{}", dir.path().join("sim.db").display());
         store::migrate(&url).await.expect("migrations");
+        let mut db = SqliteConnection::connect(&url).await.expect("a database");
         let times = Times::starting_at(start());
         let chances = [Chance::new(), Chance::new()];
         let open = async |entropy: Arc<dyn Entropy>| {
@@ -76,7 +81,7 @@ impl Stage {
         let desk = Desk { router: sandbox.router(), api_key, books: Books::default() };
         let tables = keep(&mut db).await;
         let hotel = Hotel::of(&desk.world().await);
-        Self { times, desk, store, workers_store, bug, hotel, db, chances, tables }
+        Self { times, desk, store, workers_store, bug, hotel, db, chances, tables, _dir: dir }
     }
 
     /// As it was before the first schedule.
