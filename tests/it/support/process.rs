@@ -72,10 +72,6 @@ impl Process {
         self.said.lock().expect("the lines").join("\n")
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGKILL: no destructor runs, nothing is flushed.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
