@@ -147,7 +147,7 @@ pub fn examine(
     (config, judge.problems)
 }
 
-/// What `keyferry send` and `keyferry explain` need to know.
+/// What `keyferry send` needs to know.
 pub struct Senders {
     /// Every source that is configured, whatever the role would receive.
     pub sources: Vec<receiver::Source>,

@@ -4,7 +4,6 @@
 //! was given when the person was made there, which a plan names among its aliases. `ENDPOINT_ACTIVE` is a registered
 //! phone; `CREDENTIAL_ISSUED` is the manager's word about a key, and a reason to look at the provider. Everything else is
 //! recorded and ignored. Each item of a batch stands for itself: one that cannot be read keeps none from being acted on.
-//! Contract: `schemas/webhook/hid-origo.json`.
 
 use bytes::Bytes;
 use serde::Deserialize;

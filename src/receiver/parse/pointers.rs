@@ -2,7 +2,6 @@
 //!
 //! A place is a JSON pointer into the body, or a header. A header is not signed, so what it says is worth no more than
 //! the connection; it is there for senders like GitHub, which name the event nowhere else.
-//! Contract: `schemas/webhook/hmac.json`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
