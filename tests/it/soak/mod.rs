@@ -65,6 +65,7 @@ async fn soak(ground: Ground, nodes: Option<(&mut nodes::Broker, &mut nodes::Dat
     join3(faults, traffic.flow(&over), reports).await;
 
     println!("soak {name}: {:3} s, the faults are over; {}", began.elapsed().as_secs(), traffic.tally());
+    traffic.everybody_has_keys(REST).await;
     town.settles(REST).await;
     let keys: usize = town.theirs().await.values().map(std::collections::BTreeSet::len).sum();
     println!("soak {name}: {:3} s, at rest: {}; {}", began.elapsed().as_secs(), traffic.tally(), staff.report());

@@ -2,6 +2,7 @@
 //! it, sometimes twice; and Seam talks of other things.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -32,13 +33,15 @@ struct Guest {
     stay: Value,
     phones: Vec<String>,
     is_in: bool,
+    /// With something that takes its time: until then, they do nothing else.
+    is_busy: bool,
 }
 
 enum Deed {
     CheckIn(usize),
     Leave(usize),
     SignIn(usize),
-    LosePhone(String),
+    LosePhone(usize, String),
     Tell { source: &'static str, body: String },
 }
 
@@ -47,7 +50,13 @@ impl<'a> Traffic<'a> {
         let mut guests = Vec::new();
         for number in 0..GUESTS {
             let stay = town.newcomer(&format!("Guest {number}")).await;
-            guests.push(Guest { key: format!("booking-{number}"), stay, phones: Vec::new(), is_in: false });
+            guests.push(Guest {
+                key: format!("booking-{number}"),
+                stay,
+                phones: Vec::new(),
+                is_in: false,
+                is_busy: false,
+            });
         }
         let (guests, sent) = (RefCell::new(guests), RefCell::default());
         Self { town, chance, guests, sent, events: Cell::default(), refused: Cell::default() }
@@ -79,17 +88,20 @@ impl<'a> Traffic<'a> {
         let index = self.below(guests.len());
         let guest = &mut guests[index];
         let chance = self.below(100);
+        if chance < 13 && !guest.is_busy {
+            guest.is_busy = true;
+            return match chance {
+                0..6 if !guest.is_in => Deed::CheckIn(index),
+                6 if guest.is_in => Deed::Leave(index),
+                12 if !guest.phones.is_empty() => Deed::LosePhone(index, guest.phones.remove(0)),
+                _ if guest.phones.len() < PHONES_MAX => Deed::SignIn(index),
+                _ => {
+                    guest.is_busy = false;
+                    Deed::Tell { source: "seam", body: self.small_talk() }
+                }
+            };
+        }
         match chance {
-            0..6 if !guest.is_in => {
-                guest.is_in = true;
-                Deed::CheckIn(index)
-            }
-            6 if guest.is_in => {
-                guest.is_in = false;
-                Deed::Leave(index)
-            }
-            0..12 if guest.phones.len() < PHONES_MAX => Deed::SignIn(index),
-            12 if !guest.phones.is_empty() => Deed::LosePhone(guest.phones.remove(0)),
             13..60 => {
                 let event_id = format!("told-{:016x}", self.chance.next_u64());
                 let phone = guest.phones.first().map(String::as_str);
@@ -108,18 +120,21 @@ impl<'a> Traffic<'a> {
             Deed::CheckIn(index) => {
                 let (key, stay) = self.stay(index);
                 self.insist("PUT", &key, Some(&stay)).await;
+                self.done(index, |guest| guest.is_in = true);
             }
             Deed::Leave(index) => {
                 let (key, _) = self.stay(index);
                 self.insist("DELETE", &key, None).await;
+                self.done(index, |guest| guest.is_in = false);
             }
             Deed::SignIn(index) => {
                 let (_, stay) = self.stay(index);
                 let phone = self.town.sign_in(&stay).await;
-                self.guests.borrow_mut()[index].phones.push(phone);
+                self.done(index, |guest| guest.phones.push(phone));
             }
-            Deed::LosePhone(phone) => {
+            Deed::LosePhone(index, phone) => {
                 self.town.seam("/phones/deactivate", &json!({"device_id": phone})).await;
+                self.done(index, |_| {});
             }
             Deed::Tell { source, body } => {
                 let secret = if source == "app" { APP_SECRET } else { &self.town.environment["SEAM_WEBHOOK_SECRET"] };
@@ -131,6 +146,41 @@ impl<'a> Traffic<'a> {
                 }
             }
         }
+    }
+
+    fn done(&self, index: usize, change: impl FnOnce(&mut Guest)) {
+        let guest = &mut self.guests.borrow_mut()[index];
+        change(guest);
+        guest.is_busy = false;
+    }
+
+    /// Waits until each phone of whoever is in has its key, and nobody else has one.
+    pub(super) async fn everybody_has_keys(&self, deadline: Duration) {
+        let owed = self.owed();
+        wait::until_equal(deadline, "the keys that people should have, and those that they have", async || {
+            (owed.clone(), self.keys().await.unwrap_or_default())
+        })
+        .await;
+    }
+
+    /// Plan and phone of each key that there should be.
+    fn owed(&self) -> BTreeSet<(String, String)> {
+        let guests = self.guests.borrow();
+        let people = guests.iter().filter(|guest| guest.is_in);
+        people.flat_map(|guest| guest.phones.iter().map(|phone| (guest.key.clone(), phone.clone()))).collect()
+    }
+
+    /// Plan and phone of each issued key.
+    async fn keys(&self) -> Option<BTreeSet<(String, String)>> {
+        let page = self.town.try_ops("/v1/issuances?limit=1000").await?;
+        let mut keys = BTreeSet::new();
+        for issuance in page["issuances"].as_array()? {
+            let phones = issuance["phones"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for phone in phones.iter().filter(|phone| phone["status"] == "issued") {
+                keys.insert((issuance["plan_key"].as_str()?.to_owned(), phone["device_id"].as_str()?.to_owned()));
+            }
+        }
+        Some(keys)
     }
 
     /// Puts or deletes a plan, until the ops API says that it has it.
