@@ -181,10 +181,9 @@ pub fn router(receiver: Receiver) -> Router {
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     let started = receiver.clock.now();
-    // The name as it was sent, not percent-decoded: a source's name has nothing to decode.
-    let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let roster = Arc::clone(&receiver.roster.borrow());
-    let source = roster.get(&name);
+    // The name as it was sent, not percent-decoded: a source's name has nothing to decode.
+    let source = roster.get(request.uri().path().rsplit('/').next().unwrap_or_default());
     let outcome = receiver.accept(&roster, source, request, started).await;
     let ended = receiver.clock.now();
     receiver.observer.record(source, &outcome, ended, ended.duration_since(started));
