@@ -3,7 +3,6 @@
 //! The caller has bound the ports and decides the end. What takes things in ends first, what makes them durable after
 //! it, so that nothing that was begun is left without its answer; the ops port is the last to go.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +24,7 @@ use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, PULLED, Publisher, direct};
 use crate::receiver::parse::{Headers, Shape};
-use crate::receiver::{self, Receiver};
+use crate::receiver::{self, Receiver, Roster};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
@@ -58,16 +57,18 @@ pub enum StartError {
     Incomplete(&'static str),
 }
 
-/// Runs a role until `shutdown`. Returns how much was left unfinished: 0 is a clean end.
+/// Runs a role until `shutdown`, with the sources of whatever `roster` holds at any time. Returns how much was left unfinished: 0 is a clean end.
 pub async fn run(
     role: Role,
     config: Config,
+    roster: watch::Receiver<Arc<Roster>>,
     listeners: Listeners,
     surroundings: Surroundings,
     shutdown: &Shutdown,
 ) -> Result<usize, StartError> {
     let running = async {
-        let mut parts = Parts { surroundings, checks: Vec::new(), early: Group::default(), late: Group::default() };
+        let (early, late) = (Group::default(), Group::default());
+        let mut parts = Parts { surroundings, roster, checks: Vec::new(), early, late };
         match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
             Some(Ok(())) => shutdown.soft.cancelled().await,
             Some(Err(error)) => return Err(error),
@@ -104,6 +105,7 @@ impl Group {
 /// The parts of a role, begun one after the other.
 struct Parts {
     surroundings: Surroundings,
+    roster: watch::Receiver<Arc<Roster>>,
     checks: Vec<Check>,
     /// What takes things in, and what works on them.
     early: Group,
@@ -112,14 +114,14 @@ struct Parts {
 }
 
 impl Parts {
-    async fn start(&mut self, role: Role, mut config: Config, listeners: Listeners) -> Result<(), StartError> {
+    async fn start(&mut self, role: Role, config: Config, listeners: Listeners) -> Result<(), StartError> {
         let mut store = None;
         if role.works() {
             store = Some(self.store(role, &config).await?);
         }
         if role.receives() {
             let publisher = self.publisher(&config, store.as_ref())?;
-            self.receiver(&mut config, listeners.receiver, publisher)?;
+            self.receiver(&config, listeners.receiver, publisher)?;
         }
         let api = match store {
             Some(store) => Some(self.work(&config, store)?),
@@ -182,13 +184,13 @@ impl Parts {
 
     fn receiver(
         &mut self,
-        config: &mut Config,
+        config: &Config,
         listener: Option<TcpListener>,
         publisher: Arc<dyn Publisher>,
     ) -> Result<(), StartError> {
         let listener = listener.ok_or(StartError::Incomplete("port for the receiver"))?;
-        let sources = std::mem::take(&mut config.sources);
-        let receiver = Receiver::new(sources, publisher, Arc::clone(&self.surroundings.clock), config.receiver);
+        let (roster, clock) = (self.roster.clone(), Arc::clone(&self.surroundings.clock));
+        let receiver = Receiver::following(roster, publisher, clock, config.receiver);
         let serving = http::serve(listener, receiver::router(receiver), config.http.clone(), self.early.end.clone());
         self.early.spawn(serving);
         Ok(())
@@ -227,12 +229,12 @@ impl Parts {
             sweep.run(end).await;
             0
         });
-        let shapes = config.shapes.clone();
+        let roster = self.roster.clone();
         Ok(ops::Api {
             store,
             provider,
             clock,
-            reread: Arc::new(move |item| read_again(&shapes, item)),
+            reread: Arc::new(move |item| read_again(&roster.borrow(), item)),
             shutdown: self.late.end.clone(),
         })
     }
@@ -258,8 +260,9 @@ impl Parts {
     }
 }
 
-fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
-    let shape = shapes.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
+fn read_again(roster: &Roster, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
+    let shape =
+        roster.shape(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
     let body = Bytes::from(item.body.clone());
     let read = receiver::reread(shape, &item.source, &item.delivery_id, item.received_at, &item.headers, body);
     read.map_err(|error| error.to_string())

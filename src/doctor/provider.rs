@@ -42,7 +42,7 @@ pub(super) async fn look(patient: &Patient<'_>, clock: &Arc<dyn Clock>, entropy:
         Ok(webhooks) => {
             report.ok(format!("{host} answers, and takes the API key"));
             look_at_webhooks(patient, &webhooks, &mut report, &**clock);
-            if patient.config.sources.iter().any(|source| source.kind() == Kind::Seam) {
+            if patient.config.roster.iter().any(|source| source.kind() == Kind::Seam) {
                 compare_events(patient, &client, clock, entropy, &mut report).await;
             }
         }
@@ -64,7 +64,7 @@ pub(super) async fn look(patient: &Patient<'_>, clock: &Arc<dyn Clock>, entropy:
 
 /// Each source of the provider's has a webhook there, which tells enough and signs with a secret of ours.
 fn look_at_webhooks(patient: &Patient<'_>, webhooks: &[Webhook], report: &mut Report, clock: &dyn Clock) {
-    for source in patient.config.sources.iter().filter(|source| source.kind() == Kind::Seam) {
+    for source in patient.config.roster.iter().filter(|source| source.kind() == Kind::Seam) {
         let path = format!("/webhooks/{}", source.name());
         let ours: Vec<&Webhook> = webhooks.iter().filter(|webhook| ends_in(&webhook.url, &path)).collect();
         if ours.is_empty() {

@@ -148,6 +148,28 @@ impl Source {
         &self.shape
     }
 
+    /// What is different in `newer`, the same source configured again. No secret is in it, only their names.
+    pub(super) fn changes(&self, newer: &Self) -> Vec<String> {
+        let (old, new) = (self.scheme.keys(), newer.scheme.keys());
+        let mut changes = Vec::new();
+        for (name, key) in &new {
+            match old.iter().find(|(known, _)| known == name) {
+                None => changes.push(format!("secret `{name}` is new")),
+                Some((_, known)) if known != key => changes.push(format!("secret `{name}` is another")),
+                Some(_) => {}
+            }
+        }
+        let is_gone = |name: &&SecretName| !new.iter().any(|(kept, _)| kept == name);
+        changes.extend(old.iter().map(|(name, _)| *name).filter(is_gone).map(|it| format!("secret `{it}` is gone")));
+        let is_otherwise_equal = (self.kind, self.tolerance, &self.shape)
+            == (newer.kind, newer.tolerance, &newer.shape)
+            && self.scheme.has_settings_of(&newer.scheme);
+        if !is_otherwise_equal {
+            changes.push("its settings are others".to_owned());
+        }
+        changes
+    }
+
     /// Proves that this source sent the body.
     pub fn verify(&self, headers: &HeaderMap, body: Bytes, now: Timestamp) -> Result<Verified, Refusal> {
         self.judge(headers, body, now).map_err(|refused| refused.refusal)

@@ -39,7 +39,7 @@ impl Unreadable {
 }
 
 /// What the bodies of a source look like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// Seam's event objects.
     Seam,
