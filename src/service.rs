@@ -24,7 +24,7 @@ use crate::provider::{ListedEvent, Provider, SeamClient};
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, PULLED, Publisher, direct};
 use crate::receiver::parse::{Headers, Shape};
-use crate::receiver::{self, Receiver, Roster};
+use crate::receiver::{self, Receiver, Roster, Source};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
@@ -124,7 +124,7 @@ impl Parts {
             self.receiver(&config, listeners.receiver, publisher)?;
         }
         let api = match store {
-            Some(store) => Some(self.work(&config, store)?),
+            Some(store) => Some(self.work(role, &config, store)?),
             None => None,
         };
         self.ops(config.ops_token, listeners.ops, api);
@@ -197,7 +197,7 @@ impl Parts {
     }
 
     /// Intake (where there is a broker to take in from), the worker and the sweep. Returns what the API needs.
-    fn work(&mut self, config: &Config, store: Store) -> Result<ops::Api, StartError> {
+    fn work(&mut self, role: Role, config: &Config, store: Store) -> Result<ops::Api, StartError> {
         let Surroundings { clock, entropy, .. } = self.surroundings.clone();
         if let Some(settings) = &config.rabbitmq {
             let inbox = Arc::new(store.clone());
@@ -229,11 +229,12 @@ impl Parts {
             sweep.run(end).await;
             0
         });
-        let roster = self.roster.clone();
+        let (roster, listed) = (self.roster.clone(), self.roster.clone());
         Ok(ops::Api {
             store,
             provider,
             clock,
+            secrets: if role.receives() { Some(Arc::new(move || secret_names(&listed.borrow()))) } else { None },
             reread: Arc::new(move |item| read_again(&roster.borrow(), item)),
             shutdown: self.late.end.clone(),
         })
@@ -258,6 +259,11 @@ impl Parts {
             }
         }));
     }
+}
+
+fn secret_names(roster: &Roster) -> ops::SecretNames {
+    let names = |source: &Source| source.scheme().names().into_iter().map(ToString::to_string).collect();
+    roster.iter().map(|source| (source.name().to_string(), names(source))).collect()
 }
 
 fn read_again(roster: &Roster, item: &ParkedItem) -> Result<Vec<Envelope>, String> {

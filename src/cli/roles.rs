@@ -79,12 +79,7 @@ async fn bind(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<
         .with_context(|| format!("{what} cannot listen on {address}; set {setting} to a free address"))
 }
 
-fn announce(
-    role: Role,
-    config: &Config,
-    receiver: Option<&TcpListener>,
-    ops: &TcpListener,
-) -> anyhow::Result<()> {
+fn announce(role: Role, config: &Config, receiver: Option<&TcpListener>, ops: &TcpListener) -> anyhow::Result<()> {
     if let Some(receiver) = receiver {
         let address = receiver.local_addr()?;
         for source in config.roster.iter() {

@@ -13,7 +13,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::{Content, Envelope, Proof, seal};
-use crate::domain::{Event, Fact};
+use crate::domain::{Event, Fact, name};
 
 /// What [`Content::Unreadable`] travels as.
 pub const UNREADABLE: &str = "keyferry.delivery.unreadable";
@@ -131,7 +131,7 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
     let event_type = id(headers, "type")?;
     let source = required(headers, "source")?
         .strip_prefix(SOURCE_PATH)
-        .filter(|name| is_source_name(name))
+        .filter(|it| name::is_source(it))
         .ok_or(DecodeError::Unexpected("source"))?;
 
     let content = if let Some(fact) = text(headers, "keyferryfact")? {
@@ -179,6 +179,10 @@ pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<En
 
 fn proof(headers: &FieldTable) -> Result<Option<Proof>, DecodeError> {
     let Some(secret) = text(headers, "keyferrysecret")? else { return Ok(None) };
+    // The store keeps a row for each of these.
+    if !name::is_secret(secret) {
+        return Err(DecodeError::Unexpected("keyferrysecret"));
+    }
     let sent_at = text(headers, "keyferrysent")?.map(|_| time(headers, "keyferrysent")).transpose()?;
     Ok(Some(Proof { secret: secret.to_owned(), sent_at }))
 }
@@ -221,11 +225,6 @@ fn attribute_bytes(header: &str, value: &AMQPValue) -> usize {
 fn routing_key(kind: &str) -> ShortString {
     let end = kind.floor_char_boundary(usize::from(u8::MAX));
     ShortString::from(&kind[..end])
-}
-
-fn is_source_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn text<'a>(headers: &'a FieldTable, name: &'static str) -> Result<Option<&'a str>, DecodeError> {
@@ -464,6 +463,7 @@ pub(crate) mod tests {
             with("type", AMQPValue::Boolean(true)),
             with("keyferryfact", AMQPValue::LongString("with a NUL: \0".into())),
             with("keyferrydelivery", AMQPValue::LongString(vec![0xff].into())),
+            with("keyferrysecret", AMQPValue::LongString("any text".into())),
         ];
         assert_eq!(
             cases,
@@ -476,6 +476,7 @@ pub(crate) mod tests {
                 "the attribute `type` is not text",
                 "the attribute `keyferryfact` is not text",
                 "the attribute `keyferrydelivery` is not text",
+                "the attribute `keyferrysecret` does not say what it should",
             ]
         );
     }

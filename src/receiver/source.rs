@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::name;
+
 use super::parse::{Headers, Item, Shape};
 use super::verify::standard_webhooks::Family;
 use super::verify::{Refusal, Refused, Scheme, Secret, SecretError, SecretName, StandardWebhooks, Verified, numbered};
 
-/// Bytes of a source's name.
-const NAME_BYTES_MAX: usize = 64;
 /// A wider window would not be a check of freshness any more.
 const TOLERANCE_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// More live secrets than a rotation can need; each is tried on every request.
@@ -65,7 +65,7 @@ pub struct Source {
 /// What is wrong with a source's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    #[error("a source's name is 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and `-`")]
+    #[error("a source's name is 1 to {} characters of a-z, 0-9 and `-`", name::SOURCE_BYTES_MAX)]
     Name,
     #[error("a source needs at least one secret: there is no way to receive without verification")]
     NoSecret,
@@ -94,9 +94,7 @@ impl Source {
         shape: Shape,
         tolerance: SignedDuration,
     ) -> Result<Self, SourceError> {
-        let name_is_good = (1..=NAME_BYTES_MAX).contains(&name.len())
-            && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if !name_is_good {
+        if !name::is_source(name) {
             return Err(SourceError::Name);
         }
         check_names(&scheme.names())?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::sql::{AdvisoryLock, Tx, Value, parts};
-use super::{Claimed, Store, StoreError, append, copies, parked};
+use super::{Claimed, Store, StoreError, append, copies, parked, secret_uses};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
 
@@ -24,6 +24,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let entries = insert(&mut tx, now, &batch).await?;
         let fresh = entries.iter().filter(|entry| entry.kind == Kind::EventReceived).count();
+        secret_uses::count(&mut tx, &batch).await?;
         append(&mut tx, now, entries).await?;
         self.commit(tx).await?;
         self.arrivals.notify_one();

@@ -19,6 +19,7 @@ mod prune;
 mod reads;
 mod record;
 mod rows;
+mod secret_uses;
 mod sql;
 mod sqlite;
 mod watermark;

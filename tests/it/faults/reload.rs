@@ -192,10 +192,8 @@ async fn a_body_is_parked_until_its_pointers_are_mended() {
     let call = town.client.post(format!("{}/webhooks/desk", town.receiver_url)).body(body);
     let call = call.headers(signed.expect("it signs").into_iter().collect());
     assert_eq!(call.send().await.expect("an answer").status(), StatusCode::ACCEPTED);
-    let id = wait::until("the parked body", async || {
-        Some(town.ops("/v1/parked").await["parked"].get(0)?["id"].as_i64()?)
-    })
-    .await;
+    let id =
+        wait::until("the parked body", async || town.ops("/v1/parked").await["parked"].get(0)?["id"].as_i64()).await;
 
     let release = format!("{}/v1/parked/{id}/release", town.ops_url);
     let status = town.client.post(&release).send().await.expect("an answer").status();
