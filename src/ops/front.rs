@@ -10,7 +10,6 @@ pub struct Front(watch::Sender<Router>);
 
 impl Front {
     /// Returns what is to be served: `first`, and whatever takes its place later.
-    #[must_use]
     pub fn new(first: Router) -> (Self, Router) {
         let (sender, current) = watch::channel(first);
         let served = service_fn(move |request: Request| {

@@ -129,8 +129,8 @@ async fn nobody_loses_an_attempt_while_it_answers(fault: &str) {
     let guests = town.guests().await;
     town.comes_to_rest().await;
     town.provider_does(Some(fault)).await;
-    for number in 0..2 {
-        assert!(town.send_registered(&format!("meanwhile-{number}"), &guests[number], None).await.is_success());
+    for (number, guest) in guests.iter().take(2).enumerate() {
+        assert!(town.send_registered(&format!("meanwhile-{number}"), guest, None).await.is_success());
     }
     wait::until("many failed calls", async || (failures_told(&town).await? > 2 * ATTEMPTS_MAX).then_some(())).await;
     assert_eq!(town.told(["event.parked", "issuance.failed"]).await, [0, 0]);
