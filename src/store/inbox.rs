@@ -112,7 +112,9 @@ pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> R
     events.sort_by_key(|(_, event)| (&event.event_id, &event.source));
     for part in parts(&events) {
         let fresh = insert_events(tx, now, part).await?;
-        for (_, event) in part.iter().filter(|(_, event)| fresh.contains(&key(event)) && !event.fact.is_look()) {
+        let (new, known): (Vec<_>, Vec<_>) = part.iter().copied().partition(|(_, event)| fresh.contains(&key(event)));
+        copies.extend(known);
+        for (_, event) in new.iter().filter(|(_, event)| !event.fact.is_look()) {
             entries.push(line(Kind::EventReceived, event));
             if event.fact == Fact::Other {
                 entries.push(line(Kind::EventIgnored, event).why("this type of event asks nothing of us"));
