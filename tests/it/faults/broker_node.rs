@@ -62,5 +62,5 @@ async fn out_of_memory() {
 
 #[tokio::test]
 async fn out_of_disk() {
-    has_an_alarm("set_disk_free_limit", "1000TB", "50MB").await;
+    has_an_alarm("set_disk_free_limit", "1000GB", "50MB").await;
 }
