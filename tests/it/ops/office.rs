@@ -10,8 +10,6 @@ use keyferry::domain::{Entry, Event, Fact, Issuance, Kind, Outcome, Person, Phon
 use keyferry::http::Limits;
 use keyferry::ops::wire::{CallRate, Calls};
 use keyferry::ops::{Api, Behind, Check, Health, Ops};
-use keyferry::ops::{Api, Check, Health, Ops};
-use keyferry::queue::{Content, Envelope, Inbox as _};
 use keyferry::queue::{Content, Envelope, Inbox as _, Proof};
 use keyferry::store::Change;
 use metrics_exporter_prometheus::PrometheusBuilder;
