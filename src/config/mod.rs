@@ -154,11 +154,13 @@ pub fn examine(
     (config, judge.problems)
 }
 
-/// What `keyferry send` needs to know.
+/// What `keyferry send` and `keyferry explain` need to know.
 pub struct Senders {
     /// Every source that is configured, whatever the role would receive.
     pub sources: Vec<receiver::Source>,
     pub receiver_url: Url,
+    /// The largest body that the receiver takes.
+    pub body_bytes_max: usize,
 }
 
 /// Reads the sources and the receiver's address from the same layers as everything else, and judges only these.
@@ -173,7 +175,9 @@ pub fn senders(environment: &BTreeMap<String, String>, file: Option<&str>) -> Re
     // Listening on all addresses, it can be reached on this machine's own.
     let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
     match Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.port()))) {
-        Ok(receiver_url) if judge.problems.is_empty() => Ok(Senders { sources, receiver_url }),
+        Ok(receiver_url) if judge.problems.is_empty() => {
+            Ok(Senders { sources, receiver_url, body_bytes_max: file.receiver.body_bytes_max })
+        }
         Ok(_) => Err(Problems(judge.problems)),
         Err(error) => Err(Problems::of_one("receiver.listen", &error.to_string())),
     }

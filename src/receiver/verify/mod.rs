@@ -6,6 +6,7 @@
 
 mod header;
 pub mod hmac_header;
+mod mistaken;
 mod public_key;
 mod refusal;
 mod secret;
