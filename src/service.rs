@@ -30,6 +30,8 @@ use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
 
+const METRICS_UPKEEP: SignedDuration = SignedDuration::from_secs(5);
+
 /// The ports, bound by the caller.
 pub struct Listeners {
     /// Of the roles that receive.
@@ -126,7 +128,21 @@ impl Parts {
             None => None,
         };
         self.ops(config.ops_token, listeners.ops, api);
+        self.metrics();
         Ok(())
+    }
+
+    /// Until a histogram's samples are counted they are kept one by one, and whoever asks for the metrics has them counted.
+    /// Nobody may ever ask.
+    fn metrics(&self) {
+        let Surroundings { clock, metrics, .. } = self.surroundings.clone();
+        let end = self.late.end.clone();
+        self.late.spawn(async move {
+            while end.run_until_cancelled(clock.sleep(METRICS_UPKEEP)).await.is_some() {
+                metrics.run_upkeep();
+            }
+            0
+        });
     }
 
     /// Opens the store, as soon as the database can be reached.
