@@ -7,6 +7,7 @@
 mod body;
 pub mod explain;
 mod head;
+mod meters;
 mod observe;
 mod outcome;
 pub mod parse;

@@ -57,7 +57,7 @@ fn sent(source: &str, body: &str) -> (HeaderMap, String) {
 fn caught((headers, body): &(HeaderMap, String), source: &str) -> String {
     let mut text = format!("POST /webhooks/{source} HTTP/1.1\r\nhost: keys.example\r\n");
     for (name, value) in headers {
-        text += &format!("{name}: {}\r\n", value.to_str().expect("ASCII"));
+        text.extend([name.as_str(), ": ", value.to_str().expect("ASCII"), "\r\n"]);
     }
     format!("{text}\r\n{body}")
 }
@@ -185,7 +185,7 @@ fn headers_that_are_missing_doubled_or_of_another_kind() {
         (with(&|it| drop(it.remove("webhook-timestamp"))), "it lacks `webhook-timestamp` →"),
         (with(&|it| drop(it.remove("webhook-signature"))), "it lacks `webhook-signature` →"),
         (with(&|it| moved(it, "webhook-id", "svix-id")), "it has both `svix-*` and `webhook-*` headers"),
-        (with(&|it| drop(it.append("webhook-id", value("msg_2")))), "`webhook-id` stands in it more than once"),
+        (with(&|it| assert!(it.append("webhook-id", value("msg_2")))), "`webhook-id` stands in it more than once"),
         (with(&|it| drop(it.insert("webhook-id", value("msg.1")))), "has a dot in it"),
         (with(&|it| drop(it.insert("webhook-timestamp", value("1772361605000")))), "in milliseconds"),
         (with(&|it| drop(it.insert("webhook-timestamp", value("2026-03-01T10:40:05Z")))), "a date in words"),
