@@ -33,6 +33,8 @@ use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
 use crate::worker::pace::Paced;
 
+const METRICS_UPKEEP: SignedDuration = SignedDuration::from_secs(5);
+
 /// The ports, bound by the caller.
 pub struct Listeners {
     /// Of the roles that receive.
@@ -120,6 +122,7 @@ impl Parts {
         let tell = role.works().then(|| self.watch_store());
         let opening = if role.receives() { self.entrance(&mut config, listeners.receiver)? } else { None };
         let behind = if role.works() { Behind::Opening } else { Behind::Nothing };
+        self.metrics();
         let token = config.ops_token.take();
         let (front, router) = Front::new(self.router(token.clone(), behind));
         self.late.spawn(http::serve(listeners.ops, router, http::Limits::default(), self.late.end.clone()));
@@ -133,6 +136,19 @@ impl Parts {
         // Last, because whoever hears that all is ready begins.
         tell.send_modify(|state| *state = Ok(store));
         Ok(())
+    }
+
+    /// Until a histogram's samples are counted they are kept one by one, and whoever asks for the metrics has them counted.
+    /// Nobody may ever ask.
+    fn metrics(&self) {
+        let Surroundings { clock, metrics, .. } = self.surroundings.clone();
+        let end = self.late.end.clone();
+        self.late.spawn(async move {
+            while end.run_until_cancelled(clock.sleep(METRICS_UPKEEP)).await.is_some() {
+                metrics.run_upkeep();
+            }
+            0
+        });
     }
 
     /// The store, asked whether it answers; until it is open it is in the way, with the reason that is told.

@@ -6,6 +6,7 @@
 //! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
 mod aliases;
+mod bulk;
 mod copies;
 mod due;
 mod inbox;
@@ -207,41 +208,44 @@ async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<
 
 /// Appends lines to the ledger: the last thing a transaction does before its commit, since it holds the head.
 async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), StoreError> {
-    const COLUMNS: usize = 11;
-    let count = entries.len();
-    if count == 0 {
+    if entries.is_empty() {
         return Ok(());
     }
-    let grown = i64::try_from(count).unwrap_or(i64::MAX);
+    let grown = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     let head = tx
         .fetch_one("UPDATE ledger_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", [grown.into()])
         .await?
         .ok_or_else(|| StoreError::Corrupt("ledger_head has no row".to_owned()))?
         .int("seq")?;
-    let lines: Vec<(i64, Entry)> = (head - grown + 1..).zip(entries).collect();
-    for part in sql::parts(&lines) {
-        let mut values = Vec::with_capacity(part.len() * COLUMNS);
-        for (seq, entry) in part {
-            values.extend([
-                Value::from(*seq),
-                at.into(),
-                entry.kind.as_str().into(),
-                (&entry.source).into(),
-                (&entry.event_type).into(),
-                (&entry.event_id).into(),
-                (&entry.plan_key).into(),
-                (&entry.user_identity_id).into(),
-                (&entry.device_id).into(),
-                (&entry.acs_credential_id).into(),
-                (&entry.why).into(),
-            ]);
-        }
-        let rows = tx.placeholders(part.len(), COLUMNS);
-        let insert = format!(
-            "INSERT INTO ledger (seq, at, kind, source, event_type, event_id, plan_key, user_identity_id, device_id, \
-             acs_credential_id, why) VALUES {rows}"
-        );
-        tx.execute(insert, values).await?;
-    }
+    let lines = (head - grown + 1..).zip(entries).map(|(seq, entry)| {
+        [
+            Value::from(seq),
+            at.into(),
+            entry.kind.as_str().into(),
+            entry.source.into(),
+            entry.event_type.into(),
+            entry.event_id.into(),
+            entry.plan_key.into(),
+            entry.user_identity_id.into(),
+            entry.device_id.into(),
+            entry.acs_credential_id.into(),
+            entry.why.into(),
+        ]
+    });
+    tx.insert("ledger", LEDGER, lines.collect()).await?;
     Ok(())
 }
+
+const LEDGER: [&str; 11] = [
+    "seq",
+    "at",
+    "kind",
+    "source",
+    "event_type",
+    "event_id",
+    "plan_key",
+    "user_identity_id",
+    "device_id",
+    "acs_credential_id",
+    "why",
+];
