@@ -182,6 +182,8 @@ async function linesAppear(page) {
   await seam('/phones/simulate/create_sandbox_phone', { user_identity_id: guests[2].user_identity_id })
   await line(page, 'phone_key.issued').filter({ hasText: 'booking-1' }).first().waitFor()
   await page.locator('#phone-keys').getByText('2 issued').waitFor()
+  await page.locator('#secrets').getByText(/app: \S+, last \d+ s ago/).waitFor()
+  await page.locator('#tiles').getByText(/^\d+\/100$/).waitFor()
   await line(page, 'phone_key.issued').getByRole('button', { name: 'booking-1' }).first().click()
   await page.locator('#story').getByText(guests[0].user_identity_id).first().waitFor()
   assert.match(await page.locator('#story .facts').innerText(), /phone\s+\S+ issued since/)

@@ -8,6 +8,8 @@ const LINES_SHOWN_MAX = 300
 const BACKLOG = 300
 const PARKED_SHOWN_MAX = 25
 const BODY_CHARS_MAX = 4000
+// Of a sender's clock; the edge is at five minutes.
+const SKEW_SHOWN_SECONDS = 30
 const STATUS_EVERY_MS = 3000
 const CALL_TIMEOUT_MS = 15_000
 // The server sends a heartbeat every 15 s.
@@ -161,7 +163,7 @@ function bar(counts) {
 }
 
 // Whatever else a newer server's status says is shown as it is.
-const KNOWN = new Set(['at', 'ready', 'checks', 'inbox', 'parked', 'issuances', 'phone_keys', 'ledger_head', 'overdue'])
+const KNOWN = new Set(['at', 'ready', 'checks', 'inbox', 'calls', 'parked', 'issuances', 'phone_keys', 'sources', 'ledger_head', 'overdue'])
 
 function facts(value, depth = 0) {
   const list = el('dl', 'facts')
@@ -173,9 +175,20 @@ function facts(value, depth = 0) {
   return list
 }
 
+/** A line for each secret of a source: how much it has proven, and whether it is still needed. */
+function secretLines({ name, clock_skew_seconds: skew, secrets }, now) {
+  const off = Math.abs(skew ?? 0) < SKEW_SHOWN_SECONDS ? null : el('b', 'pending', ` its clock and ours are ${age(Math.abs(skew))} apart`)
+  return secrets.map((secret) => {
+    const last = secret.last_used_at && age(Math.max(0, Math.floor((now - new Date(secret.last_used_at)) / 1000)))
+    const rest = secret.configured === false ? ', no longer configured' : secret.safe_to_remove ? ', no longer needed' : ''
+    const used = el('span', 'faint', last ? `, last ${last} ago` : ', not used yet', rest)
+    return el('li', '', el('b', '', secret.events), id(`${name}: ${secret.name}`), used, off?.cloneNode(true))
+  })
+}
+
 let parkedCount = -1
 
-function show(status) {
+async function show(status) {
   const { inbox, checks = [] } = status
   const down = checks.filter((check) => check.vital && !check.ok).map((check) => check.name)
   if (status.ready) pill('ready', 'good')
@@ -189,6 +202,8 @@ function show(status) {
     tile('oldest', oldest == null ? '–' : age(oldest), oldest > 300 ? 'pending' : ''),
     tile('parked', status.parked, status.parked ? 'bad' : ''),
   ]
+  const rate = status.calls?.rate
+  if (rate) tiles.push(tile('burst of calls used', `${rate.burst_used}/${rate.burst_max}`, rate.burst_used < rate.burst_max ? '' : 'pending'))
   if (status.overdue != null) tiles.push(tile('overdue', status.overdue, status.overdue ? 'bad' : ''))
   $('tiles').replaceChildren(...tiles)
   $('issuances').replaceChildren(...bar(status.issuances))
@@ -200,13 +215,16 @@ function show(status) {
       el('li', '', el('b', ok ? 'good' : vital ? 'bad' : 'pending', ok ? '✓ ' : '✗ '), name, why ? el('span', 'faint', ': ', id(why)) : null),
     ),
   )
+  const secrets = (status.sources ?? []).flatMap((source) => secretLines(source, new Date(status.at)))
+  $('senders').hidden = !secrets.length
+  $('secrets').replaceChildren(...secrets)
   const more = Object.entries(status).filter(([name, value]) => !KNOWN.has(name) && value != null)
   $('more').replaceChildren(
     ...more.map(([name, value]) =>
       el('div', '', el('h3', '', name.replaceAll('_', ' ')), typeof value === 'object' ? facts(value) : id(value)),
     ),
   )
-  if (status.parked !== parkedCount) showParked(status.parked)
+  if (status.parked !== parkedCount) await showParked(status.parked)
 }
 
 // A change in the ledger asks for a look soon; else there is one every few seconds.
@@ -220,7 +238,7 @@ async function watch(signal) {
       if (signal.aborted) return
       $('unlock').hidden = true
       $('desk').hidden = false
-      show(status)
+      await show(status)
     } catch (error) {
       if (signal.aborted) return
       pill(error instanceof Refused ? 'no answer' : 'unreachable', 'bad')
@@ -279,7 +297,6 @@ function parkedItem(item) {
 }
 
 async function showParked(count) {
-  parkedCount = count
   $('parked-count').textContent = count
   $('parked-count').className = count ? 'count bad' : 'count'
   $('parked-none').hidden = count > 0
@@ -294,6 +311,8 @@ async function showParked(count) {
   })
   if (count > rows.length) rows.push(el('li', 'faint', `and ${count - rows.length} more: keyferry parked list`))
   $('parked').replaceChildren(...rows)
+  // Only now: what could not be read is asked for again.
+  parkedCount = count
 }
 
 // --- A plan's story --------------------------------------------------------------------------------------------------
