@@ -6,10 +6,15 @@
 //! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
 mod aliases;
+mod claim;
 mod copies;
 mod due;
+mod endings;
+#[cfg(test)]
+mod growth;
 mod inbox;
 mod inspect;
+mod lookups;
 mod migrate;
 mod pace;
 mod parked;
@@ -21,6 +26,9 @@ mod record;
 mod rows;
 mod sql;
 mod sqlite;
+mod tallies;
+mod together;
+mod value;
 mod watermark;
 
 use std::sync::Arc;
@@ -30,6 +38,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
+use endings::Endings;
+use lookups::Lookups;
 use sql::{Db, Tx, Value};
 
 pub use due::NextLook;
@@ -51,6 +61,8 @@ pub struct Store {
     arrivals: Arc<Notify>,
     /// Rings when the ledger grew.
     growth: Arc<Notify>,
+    lookups: Arc<Lookups>,
+    endings: Arc<Endings>,
     /// Leases that may be out at once, of all processes together.
     in_flight_max: u32,
 }
@@ -68,6 +80,9 @@ pub enum StoreError {
     Corrupt(String),
     #[error("the store's URL is neither sqlite:PATH nor postgres://…")]
     Url,
+    /// What one met who asked for several.
+    #[error("{0}")]
+    Shared(Arc<StoreError>),
 }
 
 impl StoreError {
@@ -80,6 +95,7 @@ impl StoreError {
             | Self::Schema { .. }
             | Self::Corrupt(_)
             | Self::Url => true,
+            Self::Shared(error) => error.is_final(),
             // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
             // many connections" (53…).
             Self::Database(error) => error.as_database_error().is_some_and(|refused| {
@@ -103,6 +119,9 @@ pub struct Claimed {
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
     pub lease: String,
+    /// Untried events that were there already and report the very same ([`Fact::is_report`]): they wait while this one
+    /// is handled, and end with it when it ends well.
+    pub twins: Vec<i64>,
 }
 
 /// What is committed together: new states, their ledger lines, and (last) how the handling ended.
@@ -154,8 +173,16 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let db = connect(url, connections_max, Patience::Short).await?;
         migrate::check(&db).await?;
-        let (arrivals, growth) = (Arc::default(), Arc::default());
-        Ok(Self { db, clock, entropy, arrivals, growth, in_flight_max: u32::MAX })
+        Ok(Self {
+            db,
+            clock,
+            entropy,
+            arrivals: Arc::default(),
+            growth: Arc::default(),
+            lookups: Arc::default(),
+            endings: Arc::default(),
+            in_flight_max: u32::MAX,
+        })
     }
 
     /// A handle through which [`claim`](Self::claim) hands out nothing while `in_flight_max` leases are out, whoever has
@@ -207,41 +234,44 @@ async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<
 
 /// Appends lines to the ledger: the last thing a transaction does before its commit, since it holds the head.
 async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), StoreError> {
-    const COLUMNS: usize = 11;
-    let count = entries.len();
-    if count == 0 {
+    if entries.is_empty() {
         return Ok(());
     }
-    let grown = i64::try_from(count).unwrap_or(i64::MAX);
+    let grown = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     let head = tx
         .fetch_one("UPDATE ledger_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", [grown.into()])
         .await?
         .ok_or_else(|| StoreError::Corrupt("ledger_head has no row".to_owned()))?
         .int("seq")?;
-    let lines: Vec<(i64, Entry)> = (head - grown + 1..).zip(entries).collect();
-    for part in sql::parts(&lines) {
-        let mut values = Vec::with_capacity(part.len() * COLUMNS);
-        for (seq, entry) in part {
-            values.extend([
-                Value::from(*seq),
-                at.into(),
-                entry.kind.as_str().into(),
-                (&entry.source).into(),
-                (&entry.event_type).into(),
-                (&entry.event_id).into(),
-                (&entry.plan_key).into(),
-                (&entry.user_identity_id).into(),
-                (&entry.device_id).into(),
-                (&entry.acs_credential_id).into(),
-                (&entry.why).into(),
-            ]);
-        }
-        let rows = tx.placeholders(part.len(), COLUMNS);
-        let insert = format!(
-            "INSERT INTO ledger (seq, at, kind, source, event_type, event_id, plan_key, user_identity_id, device_id, \
-             acs_credential_id, why) VALUES {rows}"
-        );
-        tx.execute(insert, values).await?;
-    }
+    let lines = (head - grown + 1..).zip(entries).map(|(seq, entry)| {
+        [
+            Value::from(seq),
+            at.into(),
+            entry.kind.as_str().into(),
+            entry.source.into(),
+            entry.event_type.into(),
+            entry.event_id.into(),
+            entry.plan_key.into(),
+            entry.user_identity_id.into(),
+            entry.device_id.into(),
+            entry.acs_credential_id.into(),
+            entry.why.into(),
+        ]
+    });
+    tx.insert("ledger", LEDGER, lines.collect()).await?;
     Ok(())
 }
+
+const LEDGER: [&str; 11] = [
+    "seq",
+    "at",
+    "kind",
+    "source",
+    "event_type",
+    "event_id",
+    "plan_key",
+    "user_identity_id",
+    "device_id",
+    "acs_credential_id",
+    "why",
+];

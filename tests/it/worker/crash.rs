@@ -19,7 +19,7 @@ use keyferry::worker::Settings;
 
 use super::life::Life;
 use super::line::Side;
-use super::{Story, lost, registered, staff};
+use super::{Story, changed, lost, registered, staff};
 use crate::support::db::Bench;
 use crate::support::on_both_stores;
 
@@ -31,6 +31,7 @@ on_both_stores!(
     whoever_dies_while_a_phone_goes,
     whoever_dies_while_a_lost_credential_is_looked_for,
     whoever_dies_while_an_enrollment_automation_is_launched,
+    whoever_dies_while_many_tell_the_same,
 );
 
 async fn whoever_dies_while_a_phone_gets_its_key(bench: Bench) {
@@ -61,6 +62,10 @@ async fn whoever_dies_while_an_enrollment_automation_is_launched(bench: Bench) {
     everywhere(&bench, Scene::Enrollment).await;
 }
 
+async fn whoever_dies_while_many_tell_the_same(bench: Bench) {
+    everywhere(&bench, Scene::ToldOften).await;
+}
+
 /// What a worker has to do in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scene {
@@ -71,6 +76,7 @@ enum Scene {
     PhoneGoes,
     AnswerLost,
     Enrollment,
+    ToldOften,
 }
 
 impl Scene {
@@ -101,7 +107,7 @@ impl Scene {
                 story.step().await;
                 assert_eq!(story.issuance("booking").await.status, Status::Unknown);
             }
-            Self::Cancelled | Self::EndMoves | Self::PhoneGoes => {
+            Self::Cancelled | Self::EndMoves | Self::PhoneGoes | Self::ToldOften => {
                 story.settle().await;
                 assert_eq!(story.stands("booking").await, (Status::Issued, vec![KeyStatus::Issued]));
                 self.turn(story, &stay, &device_id).await;
@@ -118,6 +124,12 @@ impl Scene {
             story.put("booking", &PlanSpec { ends_at, ..stay.clone() }).await;
         } else {
             story.deactivate(device_id).await;
+        }
+        if self == Self::ToldOften {
+            let credential = story.issuance("booking").await.acs_credential_id.expect("a credential");
+            for n in 0..3 {
+                story.comes_in(&format!("told-{n}"), changed(&credential)).await;
+            }
         }
     }
 }
