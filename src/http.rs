@@ -94,6 +94,7 @@ impl Default for Limits {
 /// Returns how many connections were still open when it gave up waiting, and were cut; 0 is a clean end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) -> usize {
     metrics::describe_counter!(REFUSED, "Connections and requests turned away before any handler saw them, by reason");
+    metrics::describe_gauge!(places::CONNECTIONS, "Connections that are open, on both ports together");
     let places = Places::new(limits.connections, limits.connections_per_address);
     let farewells = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let graceful = GracefulShutdown::new();

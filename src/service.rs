@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,8 +21,9 @@ use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Role};
 use crate::http;
 use crate::lifecycle::Shutdown;
-use crate::ops::{self, Check, Health};
+use crate::ops::{self, Behind, Check, Front, Health, wire};
 use crate::provider::{ListedEvent, Provider, SeamClient};
+use crate::queue::opening::Opening;
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, PULLED, Publisher, direct};
 use crate::receiver::parse::{Headers, Shape};
@@ -29,6 +31,9 @@ use crate::receiver::{self, Receiver};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
+use crate::worker::pace::Paced;
+
+const METRICS_UPKEEP: SignedDuration = SignedDuration::from_secs(5);
 
 /// The ports, bound by the caller.
 pub struct Listeners {
@@ -112,28 +117,60 @@ struct Parts {
 }
 
 impl Parts {
+    /// Every port answers before anything else is waited for: what cannot be served yet is refused with its reason.
     async fn start(&mut self, role: Role, mut config: Config, listeners: Listeners) -> Result<(), StartError> {
-        let mut store = None;
-        if role.works() {
-            store = Some(self.store(role, &config).await?);
+        let tell = role.works().then(|| self.watch_store());
+        let opening = if role.receives() { self.entrance(&mut config, listeners.receiver)? } else { None };
+        let behind = if role.works() { Behind::Opening } else { Behind::Nothing };
+        self.metrics();
+        let token = config.ops_token.take();
+        let (front, router) = Front::new(self.router(token.clone(), behind));
+        self.late.spawn(http::serve(listeners.ops, router, http::Limits::default(), self.late.end.clone()));
+        let Some(tell) = tell else { return Ok(()) };
+        let store = self.store(role, &config, &tell).await?;
+        if let Some(opening) = opening {
+            opening.open(self.direct(&config, &store));
         }
-        if role.receives() {
-            let publisher = self.publisher(&config, store.as_ref())?;
-            self.receiver(&mut config, listeners.receiver, publisher)?;
-        }
-        let api = match store {
-            Some(store) => Some(self.work(&config, store)?),
-            None => None,
-        };
-        self.ops(config.ops_token, listeners.ops, api);
+        let api = self.work(&config, store.clone())?;
+        front.replace(self.router(token, Behind::Api(api)));
+        // Last, because whoever hears that all is ready begins.
+        tell.send_modify(|state| *state = Ok(store));
         Ok(())
     }
 
+    /// Until a histogram's samples are counted they are kept one by one, and whoever asks for the metrics has them counted.
+    /// Nobody may ever ask.
+    fn metrics(&self) {
+        let Surroundings { clock, metrics, .. } = self.surroundings.clone();
+        let end = self.late.end.clone();
+        self.late.spawn(async move {
+            while end.run_until_cancelled(clock.sleep(METRICS_UPKEEP)).await.is_some() {
+                metrics.run_upkeep();
+            }
+            0
+        });
+    }
+
+    /// The store, asked whether it answers; until it is open it is in the way, with the reason that is told.
+    fn watch_store(&mut self) -> watch::Sender<Result<Store, String>> {
+        let (tell, state) = watch::channel(Err("it is being opened".to_owned()));
+        self.checks.push(Check::vital("store", move || {
+            let state: Result<Store, String> = state.borrow().clone();
+            async move { state?.ping().await.map_err(|error| error.to_string()) }
+        }));
+        tell
+    }
+
     /// Opens the store, as soon as the database can be reached.
-    async fn store(&mut self, role: Role, config: &Config) -> Result<Store, StartError> {
+    async fn store(
+        &self,
+        role: Role,
+        config: &Config,
+        tell: &watch::Sender<Result<Store, String>>,
+    ) -> Result<Store, StartError> {
         let Surroundings { clock, entropy, .. } = &self.surroundings;
         let url = config.store_url.expose_secret();
-        let store = loop {
+        loop {
             let opened = async {
                 // Several workers start at once, and only one person migrates: `run` is alone and may.
                 if role == Role::Run {
@@ -144,40 +181,48 @@ impl Parts {
             match opened.await {
                 Err(error @ StoreError::Database(_)) if !error.is_final() => {
                     tracing::warn!(%error, "the store cannot be reached; trying again in 2 s");
+                    tell.send_modify(|state| *state = Err(format!("it cannot be reached: {error}")));
                     clock.sleep(SignedDuration::from_secs(2)).await;
                 }
-                opened => break opened?,
+                opened => return Ok(opened?),
             }
-        };
-        let asked = store.clone();
-        self.checks.push(Check::vital("store", move || {
-            let store = asked.clone();
-            async move { store.ping().await.map_err(|error| error.to_string()) }
-        }));
-        Ok(store)
+        }
     }
 
-    /// The way into the queue: RabbitMQ, or the inbox itself.
-    fn publisher(&mut self, config: &Config, store: Option<&Store>) -> Result<Arc<dyn Publisher>, StartError> {
-        let Surroundings { clock, entropy, .. } = self.surroundings.clone();
+    /// The receiver, and the queue that it publishes into: RabbitMQ, or what is returned, to be opened with the store.
+    fn entrance(&mut self, config: &mut Config, listener: Option<TcpListener>) -> Result<Option<Opening>, StartError> {
         if let Some(settings) = &config.rabbitmq {
-            let (publisher, link) = rabbitmq::publisher(settings, clock, entropy)?;
-            self.watch("queue", link.state());
-            let end = self.late.end.clone();
-            self.late.spawn(async move {
-                link.run(end).await;
-                0
-            });
-            return Ok(Arc::new(publisher));
+            let publisher = self.rabbitmq(settings)?;
+            self.receiver(config, listener, publisher)?;
+            return Ok(None);
         }
-        let store = store.ok_or(StartError::Incomplete("address of RabbitMQ"))?;
+        let opening = Opening::default();
+        self.receiver(config, listener, Arc::new(opening.clone()))?;
+        Ok(Some(opening))
+    }
+
+    fn rabbitmq(&mut self, settings: &rabbitmq::Settings) -> Result<Arc<dyn Publisher>, StartError> {
+        let Surroundings { clock, entropy, .. } = self.surroundings.clone();
+        let (publisher, link) = rabbitmq::publisher(settings, clock, entropy)?;
+        self.watch("queue", link.state());
+        let end = self.late.end.clone();
+        self.late.spawn(async move {
+            link.run(end).await;
+            0
+        });
+        Ok(Arc::new(publisher))
+    }
+
+    /// The inbox itself is the queue.
+    fn direct(&self, config: &Config, store: &Store) -> Arc<dyn Publisher> {
+        let clock = Arc::clone(&self.surroundings.clock);
         let (publisher, commits) = direct::publisher(&config.direct, Arc::new(store.clone()), clock);
         let end = self.late.end.clone();
         self.late.spawn(async move {
             commits.run(end).await;
             0
         });
-        Ok(Arc::new(publisher))
+        Arc::new(publisher)
     }
 
     fn receiver(
@@ -216,6 +261,8 @@ impl Parts {
             let standing = asked.standing();
             async move { standing.verdict() }
         }));
+        let (asked, in_flight_max) = (paced.clone(), config.worker.in_flight_max);
+        let calls: Arc<ops::Calls> = Arc::new(move || Box::pin(calls(asked.clone(), in_flight_max)));
         let provider: Arc<dyn Provider> = Arc::new(paced);
         let end = self.early.end.clone();
         self.early.spawn(async move { worker.run(end).await });
@@ -232,15 +279,15 @@ impl Parts {
             store,
             provider,
             clock,
+            calls,
             reread: Arc::new(move |item| read_again(&shapes, item)),
             shutdown: self.late.end.clone(),
         })
     }
 
-    fn ops(&mut self, token: Option<SecretString>, listener: TcpListener, api: Option<ops::Api>) {
-        let health = Health::new(std::mem::take(&mut self.checks), Arc::clone(&self.surroundings.clock));
-        let router = ops::router(ops::Ops { health, metrics: self.surroundings.metrics.clone(), token, api });
-        self.late.spawn(http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
+    fn router(&self, token: Option<SecretString>, behind: Behind) -> Router {
+        let Surroundings { clock, metrics, .. } = self.surroundings.clone();
+        ops::router(ops::Ops { health: Health::new(self.checks.clone(), clock), metrics, token, behind })
     }
 
     fn watch(&mut self, name: &'static str, state: watch::Receiver<State>) {
@@ -256,6 +303,15 @@ impl Parts {
             }
         }));
     }
+}
+
+async fn calls(paced: Paced, in_flight_max: u32) -> Result<wire::Calls, StoreError> {
+    let rate = paced.rate_use().await?.map(|used| wire::CallRate {
+        per_second_max: used.rate.per_second,
+        burst_max: used.rate.burst,
+        burst_used: used.burst_used,
+    });
+    Ok(wire::Calls { in_flight_max, rate })
 }
 
 fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {

@@ -105,9 +105,14 @@ pub struct Queue {
     pub publish_deadline_seconds: u64,
     /// Events on their way into the queue at once; more are answered 503.
     pub in_flight_max: usize,
+    /// Events in one message: those of one type that wait at the same time travel together, as a CloudEvents batch. 1: each
+    /// travels alone, for other programs that read from the exchange and know no batches.
+    pub events_per_message_max: usize,
+    /// Bytes of such a message. An event that is larger by itself travels alone.
+    pub batch_bytes_max: usize,
     /// Messages that the broker hands out before the first is acknowledged.
     pub prefetch: u16,
-    /// Messages that intake commits at once.
+    /// Events that intake commits at once.
     pub batch_max: usize,
     /// A message with a larger body is none of ours and goes to the parked queue. At least `receiver.body_bytes_max`.
     pub message_bytes_max: usize,
@@ -122,7 +127,9 @@ impl Default for Queue {
             prefix: "keyferry".to_owned(),
             publish_deadline_seconds: 5,
             in_flight_max: 4096,
-            prefetch: 512,
+            events_per_message_max: 64,
+            batch_bytes_max: 128 * 1024,
+            prefetch: 128,
             batch_max: 256,
             message_bytes_max: 1024 * 1024,
         }

@@ -65,6 +65,10 @@ impl Framing {
                 Part::Body(left) => at += self.skip(left, bytes.len() - at, Part::Body, Part::Start),
                 Part::ChunkData(left) => at += self.skip(left, bytes.len() - at, Part::ChunkData, Part::ChunkEnd),
                 Part::Start | Part::Fields | Part::ChunkSize | Part::ChunkEnd | Part::Trailers => {
+                    at += self.line.push(&bytes[at..]);
+                    if at == bytes.len() {
+                        break;
+                    }
                     if self.byte(bytes[at]).is_err() {
                         let is_head = matches!(self.part, Part::Start | Part::Fields);
                         self.part = Part::Over;
@@ -92,6 +96,7 @@ impl Framing {
         skipped
     }
 
+    /// A byte with which a line may end, or that follows a CR.
     fn byte(&mut self, byte: u8) -> Result<(), Ambiguous> {
         match (self.line.is_after_cr, byte) {
             (true, b'\n') => {
@@ -99,15 +104,11 @@ impl Framing {
                 self.part = self.after(&line)?;
                 Ok(())
             }
-            (true, _) | (false, b'\n') => Err(Ambiguous),
             (false, b'\r') => {
                 self.line.is_after_cr = true;
                 Ok(())
             }
-            (false, _) => {
-                self.line.push(byte);
-                Ok(())
-            }
+            _ => Err(Ambiguous),
         }
     }
 
@@ -170,11 +171,18 @@ impl Framing {
 }
 
 impl Line {
-    fn push(&mut self, byte: u8) {
-        if let Some(free) = self.kept.get_mut(self.bytes) {
-            *free = byte;
+    /// Takes what stands before the next CR or LF, unless a CR was just before; how many bytes that is.
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        if self.is_after_cr {
+            return 0;
         }
-        self.bytes += 1;
+        let count = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+        if let Some(free) = self.kept.get_mut(self.bytes..) {
+            let kept = count.min(free.len());
+            free[..kept].copy_from_slice(&bytes[..kept]);
+        }
+        self.bytes += count;
+        count
     }
 
     fn kept(&self) -> &[u8] {

@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+/// Of all listeners of the process.
+pub(super) const CONNECTIONS: &str = "keyferry_http_connections";
+
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -79,6 +82,7 @@ impl Places {
         let (number, leave) = (taken.tick(), CancellationToken::new());
         let connection = Connection { peer, leave: leave.clone(), waits_since: Some(number) };
         taken.connections.insert(number, connection);
+        metrics::gauge!(CONNECTIONS).increment(1.0);
         Ok(Arc::new(Place { places: Arc::clone(self), number, leave }))
     }
 
@@ -142,6 +146,7 @@ impl Drop for Busy {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        metrics::gauge!(CONNECTIONS).decrement(1.0);
         self.places.taken().connections.remove(&self.number);
     }
 }

@@ -17,10 +17,11 @@ use crate::clock::Clock;
 const PROBE_TIMEOUT: SignedDuration = SignedDuration::from_secs(2);
 
 /// Something that can be asked whether it works.
+#[derive(Clone)]
 pub struct Check {
     name: &'static str,
     is_vital: bool,
-    probe: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    probe: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
 
 impl Check {
@@ -29,7 +30,7 @@ impl Check {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        Self { name, is_vital: true, probe: Box::new(move || Box::pin(probe())) }
+        Self { name, is_vital: true, probe: Arc::new(move || Box::pin(probe())) }
     }
 
     /// A check that `status` shows and readiness does not depend on: when the provider is away, work waits, and taking

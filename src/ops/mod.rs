@@ -3,6 +3,7 @@
 //! It reads through the store and changes nothing itself: putting a plan, cancelling one, releasing something parked
 //! each put an event into the front of the flow, and a worker acts. No row is edited from here.
 
+mod front;
 mod guard;
 mod health;
 mod issuances;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
+use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::provider::Provider;
 use crate::queue::Envelope;
-use crate::store::{ParkedItem, Store};
+use crate::store::{ParkedItem, Store, StoreError};
 
+pub use front::Front;
 use guard::Guard;
 pub use health::{Check, Health};
 use scrape::Scrape;
@@ -42,8 +45,16 @@ pub struct Ops {
     pub metrics: PrometheusHandle,
     /// Without one the port takes requests from this machine only, and it is the caller who must bind it to loopback.
     pub token: Option<SecretString>,
-    /// `None` where there is no store to speak of: a receiver alone.
-    pub api: Option<Api>,
+    pub behind: Behind,
+}
+
+/// What is behind `/v1`.
+pub enum Behind {
+    /// Nothing: a receiver alone has no store to speak of.
+    Nothing,
+    /// Nothing yet: the store is not open.
+    Opening,
+    Api(Api),
 }
 
 /// What the API under `/v1` needs.
@@ -52,12 +63,15 @@ pub struct Api {
     /// Asked whether the ids in a plan exist.
     pub provider: Arc<dyn Provider>,
     pub clock: Arc<dyn Clock>,
+    /// The limits on calls to the provider, and how much of them is used.
+    pub calls: Arc<Calls>,
     /// Reads a parked delivery again, as its source's receiver would now; or says why it still cannot be read.
     pub reread: Arc<Reread>,
     /// Ends the streams, which would otherwise outlast every drain.
     pub shutdown: CancellationToken,
 }
 
+pub type Calls = dyn Fn() -> BoxFuture<'static, Result<wire::Calls, StoreError>> + Send + Sync;
 pub type Reread = dyn Fn(&ParkedItem) -> Result<Vec<Envelope>, String> + Send + Sync;
 
 /// What the handlers share.
@@ -67,8 +81,8 @@ struct Desk {
     followers: ledger::Followers,
 }
 
-/// `/livez` and `/readyz` for everybody; `/metrics`, and with [`Ops::api`] all of `/v1`, for who passes the guard. The
-/// page, which is there with the API, is for everybody as well: it holds no data.
+/// `/livez` and `/readyz` for everybody; `/metrics`, and with an [`Api`] all of `/v1`, for who passes the guard. The page,
+/// which is there with the API and while it opens, is for everybody as well: it holds no data.
 pub fn router(ops: Ops) -> Router {
     reply::describe();
     let health = Arc::new(ops.health);
@@ -76,15 +90,24 @@ pub fn router(ops: Ops) -> Router {
         .route("/livez", get(health::alive).fallback(reply::method_not_allowed))
         .route("/readyz", get(health::ready).fallback(reply::method_not_allowed))
         .with_state(Arc::clone(&health));
-    let scrape = Scrape { process: ops.metrics, store: ops.api.as_ref().map(|api| api.store.clone()) };
+    let store = if let Behind::Api(api) = &ops.behind { Some(api.store.clone()) } else { None };
+    let scrape = Scrape { process: ops.metrics, store };
     let mut guarded = Router::new()
         .route("/metrics", get(scrape::answer).fallback(reply::method_not_allowed))
         .with_state(Arc::new(scrape));
-    if let Some(api) = ops.api {
-        open = open.merge(page::router());
-        let desk = Arc::new(Desk { api, health, followers: ledger::Followers::default() });
-        for (path, methods) in routes() {
-            guarded = guarded.route(path, methods.fallback(reply::method_not_allowed).with_state(Arc::clone(&desk)));
+    match ops.behind {
+        Behind::Nothing => {}
+        Behind::Opening => {
+            open = open.merge(page::router());
+            guarded = guarded.route("/v1/{*path}", any(reply::opening));
+        }
+        Behind::Api(api) => {
+            open = open.merge(page::router());
+            let desk = Arc::new(Desk { api, health, followers: ledger::Followers::default() });
+            for (path, methods) in routes() {
+                let methods = methods.fallback(reply::method_not_allowed).with_state(Arc::clone(&desk));
+                guarded = guarded.route(path, methods);
+            }
         }
     }
     guarded

@@ -47,6 +47,7 @@ pub(super) enum Refusal {
     PlanConflict(&'static str),
     StillUnreadable(String),
     TooManyFollowers,
+    Opening,
     Store(StoreError),
 }
 
@@ -73,7 +74,9 @@ impl Refusal {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Plan(_) | Self::StillUnreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PlanConflict(_) => StatusCode::CONFLICT,
-            Self::TooManyFollowers | Self::Store(StoreError::Database(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyFollowers | Self::Opening | Self::Store(StoreError::Database(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -97,7 +100,7 @@ impl Refusal {
             Self::PlanConflict(_) => "plan_conflict",
             Self::StillUnreadable(_) => "still_unreadable",
             Self::TooManyFollowers => "too_many_followers",
-            Self::Store(StoreError::Database(_)) => "store_unavailable",
+            Self::Opening | Self::Store(StoreError::Database(_)) => "store_unavailable",
             Self::Store(_) => "internal",
         }
     }
@@ -129,6 +132,10 @@ impl Refusal {
             Self::BodyBroken => "the body was cut off on its way; nothing was changed",
             Self::Plan(_) => "the plan cannot stand as it is; nothing was changed. Mend the fields and put it again",
             Self::TooManyFollowers => "too many clients follow the ledger already; read /v1/ledger?after=SEQ instead",
+            Self::Opening => {
+                "the store is not open yet, so nothing can be read or changed; ask again. The server's log says what it \
+                 waits for"
+            }
             Self::Store(StoreError::Database(_)) => {
                 "the database did not answer, and nothing is known to have changed; ask again. The server's log says why"
             }
@@ -175,6 +182,10 @@ impl IntoResponse for Refusal {
 
 pub(super) async fn not_found() -> Refusal {
     Refusal::NoSuchPath
+}
+
+pub(super) async fn opening() -> Refusal {
+    Refusal::Opening
 }
 
 /// The router adds `Allow`.

@@ -47,6 +47,7 @@ fn complete<const N: usize>(words: [&str; N], counted: Vec<(String, i64)>) -> BT
 pub(super) async fn get(State(desk): State<Arc<Desk>>) -> Answer<Json<wire::Status>> {
     let checks = desk.health.check(|_| true).await;
     let standing = Standing::read(&desk.api.store).await?;
+    let calls = (desk.api.calls)().await?;
     let now = desk.api.clock.now();
     let oldest = standing.inbox.oldest_received_at;
     Ok(Json(wire::Status {
@@ -62,6 +63,7 @@ pub(super) async fn get(State(desk): State<Arc<Desk>>) -> Answer<Json<wire::Stat
             oldest_age_seconds: oldest.map(|oldest| now.duration_since(oldest).as_secs().max(0)),
             reasons: standing.inbox.reasons.into_iter().map(|(why, count)| wire::Reason { why, count }).collect(),
         },
+        calls,
         parked: standing.parked,
         issuances: standing.issuances,
         overdue: standing.overdue,

@@ -262,6 +262,7 @@ pub struct Status {
     pub ready: bool,
     pub checks: Vec<Checked>,
     pub inbox: Inbox,
+    pub calls: Calls,
     pub parked: i64,
     pub issuances: BTreeMap<String, i64>,
     /// Of these: how many have a phone that has waited too long for its key.
@@ -277,6 +278,24 @@ pub struct Checked {
     /// Whether the process is ready only with it.
     pub vital: bool,
     pub why: Option<String>,
+}
+
+/// Calls to the provider, of all processes that share the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Calls {
+    /// Events that may be at work at once.
+    pub in_flight_max: u32,
+    /// Null where there is no limit.
+    pub rate: Option<CallRate>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CallRate {
+    pub per_second_max: u32,
+    /// Calls that may begin at once after a rest.
+    pub burst_max: u32,
+    /// How many of these are used up: all of them means that calls wait.
+    pub burst_used: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 pub mod direct;
 pub mod envelope;
+pub mod opening;
 pub mod rabbitmq;
 pub mod seal;
 mod waiting;

@@ -194,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_sealed_whole() {
+        let (one, other) = (some_envelope(), some_envelope());
+        let limits = envelope::Limits { events: 2, bytes: 4096 };
+        let message = envelope::pack(&[&one, &other], limits).remove(0).message.expect("it fits");
+        let message = keys(NEW).seal(message);
+        let check = |headers: &FieldTable, body: &[u8]| keys(NEW).check(headers, body);
+        let whole = headers(&message.properties);
+        assert_eq!(check(&whole, &message.body), Ok(()));
+        assert_eq!(check(&whole, &message.body[1..]), Err(SealError::Forged));
+        assert_eq!(check(&FieldTable::default(), &message.body), Err(SealError::Unsealed));
+        let mut more = whole;
+        more.insert("cloudEvents_id".into(), AMQPValue::LongString("x".into()));
+        assert_eq!(check(&more, &message.body), Err(SealError::Forged));
+    }
+
+    #[test]
     fn without_a_seal_or_with_one_of_another_version_nothing_is_taken() {
         let message = encode(&some_envelope()).expect("it fits");
         let check = |seal: Option<&str>| {

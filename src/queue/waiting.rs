@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use metrics::{describe_gauge, gauge};
+use metrics::{Gauge, describe_gauge, gauge};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Envelope, PublishError};
@@ -23,6 +23,7 @@ pub(super) struct Door {
     places_max: usize,
     deadline: Duration,
     clock: Arc<dyn Clock>,
+    in_flight: Gauge,
 }
 
 /// The room's other end: groups of submissions come out. Several may serve it.
@@ -43,11 +44,12 @@ pub(super) struct Submission {
 struct Places {
     _permit: OwnedSemaphorePermit,
     count: u32,
+    in_flight: Gauge,
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
-        gauge!(IN_FLIGHT).decrement(f64::from(self.count));
+        self.in_flight.decrement(f64::from(self.count));
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) fn room(places_max: usize, deadline: Duration, clock: Arc<dyn Clock>)
     let (sender, receiver) = mpsc::unbounded_channel();
     let places_max = places_max.clamp(1, Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(places_max));
-    let door = Door { queue: sender, places, places_max, deadline, clock };
+    let door = Door { queue: sender, places, places_max, deadline, clock, in_flight: gauge!(IN_FLIGHT) };
     (door, Counter { queue: Arc::new(Mutex::new(receiver)) })
 }
 
@@ -76,8 +78,8 @@ impl Door {
             places = Arc::clone(&self.places).acquire_many_owned(count) => places.map_err(|_closed| ended())?,
             () = &mut deadline => return Err(PublishError::Full),
         };
-        gauge!(IN_FLIGHT).increment(f64::from(count));
-        let places = Places { _permit: places, count };
+        self.in_flight.increment(f64::from(count));
+        let places = Places { _permit: places, count, in_flight: self.in_flight.clone() };
         let (answer, answered) = oneshot::channel();
         self.queue.send(Submission { batch, answer, _places: places }).map_err(|_closed| ended())?;
         tokio::select! {

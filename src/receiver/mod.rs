@@ -6,6 +6,7 @@
 
 mod body;
 mod head;
+mod meters;
 mod observe;
 mod outcome;
 pub mod parse;

@@ -4,37 +4,25 @@
 //! warn it appears once a minute per reason, with the number of those that went unsaid. Labels are bounded: a source
 //! counts under its name only if it is configured, an event type is never a label.
 
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Histogram, counter, describe_counter, describe_histogram, histogram};
 
+use super::meters;
 use super::outcome::{self, Accepted, Outcome, Rejection};
 use super::source::Source;
 use super::verify::{Refusal, Refused, Verified};
 
-const REQUESTS: &str = "keyferry_webhooks_total";
 const REFUSED: &str = "keyferry_webhooks_refused_total";
 const ACCEPT_SECONDS: &str = "keyferry_webhook_accept_seconds";
 
-const SECRET_USES: &str = "keyferry_source_secret_uses_total";
-const SECRET_USED: &str = "keyferry_source_secret_last_used_timestamp_seconds";
-const SKEW_SECONDS: &str = "keyferry_source_clock_skew_seconds";
-
-/// No configured source can have this name, since it has an underscore.
-const UNKNOWN: &str = "_unknown";
 const WARN_EVERY_SECONDS: i64 = 60;
 
 pub(super) fn describe() {
-    describe_counter!(REQUESTS, "Webhook requests, by source and by how they ended");
+    meters::describe();
     describe_counter!(REFUSED, "Webhook requests that were not taken for their sender's, by reason");
-    describe_counter!(SECRET_USES, "Webhooks that a secret has verified, by source and by the secret's name");
-    describe_gauge!(SECRET_USED, "When a secret last verified a webhook, by source and by the secret's name");
-    describe_gauge!(
-        SKEW_SECONDS,
-        "How old the last genuine signature of a source was when it came; below 0, how early"
-    );
     describe_histogram!(ACCEPT_SECONDS, metrics::Unit::Seconds, "From the request's head to the durable event");
 }
 
@@ -44,19 +32,22 @@ pub(super) struct Observer {
     refused: [Throttle; Refusal::ALL.len()],
     not_durable: Throttle,
     skewed: Throttle,
+    accept_seconds: OnceLock<Histogram>,
 }
 
 impl Observer {
     /// Records how one request ended.
     pub(super) fn record(&self, source: Option<&Source>, outcome: &Outcome, now: Timestamp, took: SignedDuration) {
         let name = outcome::name(outcome);
-        let label = source.map_or(metrics::SharedString::const_str(UNKNOWN), |source| source.name().clone().into());
-        counter!(REQUESTS, "source" => label, "outcome" => name).increment(1);
+        match source {
+            Some(source) => source.meters().request(source.name(), name),
+            None => meters::stranger(name),
+        }
 
-        let source = source.map_or(UNKNOWN, |source| source.name());
+        let source = source.map_or(meters::UNKNOWN, |source| source.name());
         let duration_ms = took.as_secs_f64() * 1e3;
         match outcome {
-            Ok(accepted) => accept(source, accepted, name, duration_ms),
+            Ok(accepted) => self.accepted(source, accepted, name, duration_ms),
             Err(Rejection::Refused(refusal)) => {
                 counter!(REFUSED, "reason" => refusal.reason()).increment(1);
                 self.refused(source, *refusal, now, duration_ms);
@@ -80,20 +71,17 @@ impl Observer {
         now: Timestamp,
     ) {
         let Some(source) = source else { return };
-        let label = || metrics::SharedString::from(Arc::clone(source.name()));
+        let (meters, name) = (source.meters(), source.name());
         let proof = match verdict {
             Ok((_, delivery)) => {
-                let (source, secret) = (label(), delivery.proof().secret().shared());
-                counter!(SECRET_USES, "source" => source.clone(), "secret" => secret.clone()).increment(1);
-                #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
-                gauge!(SECRET_USED, "source" => source, "secret" => secret).set(now.as_second() as f64);
+                meters.proven(name, delivery.proof().secret(), now);
                 delivery.proof()
             }
             Err(Refused { proof: Some(proof), .. }) => proof,
             Err(Refused { proof: None, .. }) => return,
         };
         let Some(age) = proof.age(now) else { return };
-        gauge!(SKEW_SECONDS, "source" => label()).set(age.as_secs_f64());
+        meters.skew(name, age);
         let tolerance = source.tolerance();
         if age.abs() * 2 > tolerance
             && let Some(unsaid) = self.skewed.pass(now)
@@ -117,18 +105,18 @@ impl Observer {
             tracing::warn!(source, reason, unsaid, "webhooks are refused: {refusal}");
         }
     }
-}
 
-fn accept(source: &str, accepted: &Accepted, outcome: &str, duration_ms: f64) {
-    let (events, unreadable) = (accepted.event_types.len(), accepted.unreadable.len());
-    // Of a batch the first stands for the others: each has a line of its own in the ledger.
-    if let Some(why) = accepted.unreadable.first() {
-        let message = "a genuine webhook cannot be read: parked";
-        tracing::warn!(source, why, unreadable, events, outcome, duration_ms, "{message}");
-    } else {
-        histogram!(ACCEPT_SECONDS).record(duration_ms / 1e3);
-        let event_type = accepted.event_types.first();
-        tracing::debug!(source, event_type, events, outcome, duration_ms, "a webhook was accepted");
+    fn accepted(&self, source: &str, accepted: &Accepted, outcome: &str, duration_ms: f64) {
+        let (events, unreadable) = (accepted.event_types.len(), accepted.unreadable.len());
+        // Of a batch the first stands for the others: each has a line of its own in the ledger.
+        if let Some(why) = accepted.unreadable.first() {
+            let message = "a genuine webhook cannot be read: parked";
+            tracing::warn!(source, why, unreadable, events, outcome, duration_ms, "{message}");
+        } else {
+            self.accept_seconds.get_or_init(|| histogram!(ACCEPT_SECONDS)).record(duration_ms / 1e3);
+            let event_type = accepted.event_types.first();
+            tracing::debug!(source, event_type, events, outcome, duration_ms, "a webhook was accepted");
+        }
     }
 }
 

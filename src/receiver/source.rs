@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use super::meters::Meters;
 use super::parse::{Headers, Item, Shape};
 use super::verify::standard_webhooks::Family;
 use super::verify::{Refusal, Refused, Scheme, Secret, SecretError, SecretName, StandardWebhooks, Verified, numbered};
@@ -16,7 +17,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// A wider window would not be a check of freshness any more.
 const TOLERANCE_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// More live secrets than a rotation can need; each is tried on every request.
-const SECRETS_MAX: usize = 8;
+pub(super) const SECRETS_MAX: usize = 8;
 
 /// What kind of sender it is: this decides the signature scheme and the shape of the bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,7 @@ pub struct Source {
     scheme: Scheme,
     tolerance: SignedDuration,
     shape: Shape,
+    meters: Meters,
 }
 
 /// What is wrong with a source's configuration.
@@ -103,7 +105,7 @@ impl Source {
         if !(SignedDuration::ZERO..=TOLERANCE_MAX).contains(&tolerance) {
             return Err(SourceError::Tolerance);
         }
-        Ok(Self { name: name.into(), kind, scheme, tolerance, shape })
+        Ok(Self { name: name.into(), kind, scheme, tolerance, shape, meters: Meters::default() })
     }
 
     /// The source that nobody is: it does a source's work, and its verdict counts for nothing.
@@ -115,6 +117,7 @@ impl Source {
             scheme: Scheme::StandardWebhooks(StandardWebhooks::new(Family::Webhook, secrets, Vec::new())),
             tolerance: SignedDuration::ZERO,
             shape: Shape::Standard,
+            meters: Meters::default(),
         }
     }
 
@@ -146,6 +149,10 @@ impl Source {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    pub(super) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// Proves that this source sent the body.

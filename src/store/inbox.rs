@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::sql::{Tx, Value, parts};
+use super::bulk::Fresh;
+use super::sql::{Tx, Value};
 use super::{Store, StoreError, append, copies, parked};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
@@ -50,13 +51,14 @@ pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> R
     }
     // In the order of their keys, so that two intakes with the same events cannot wait for each other in a circle.
     events.sort_by_key(|(_, event)| (&event.event_id, &event.source));
-    for part in parts(&events) {
-        let fresh = insert_events(tx, now, part).await?;
-        for (_, event) in part.iter().filter(|(_, event)| fresh.contains(&key(event)) && !event.fact.is_look()) {
-            entries.push(line(Kind::EventReceived, event));
-            if event.fact == Fact::Other {
-                entries.push(line(Kind::EventIgnored, event).why("this type of event asks nothing of us"));
-            }
+    let fresh = insert_events(tx, now, &events).await?;
+    let (new, known): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|(_, event)| fresh.contains(&event.event_id, &event.source));
+    copies.extend(known);
+    for (_, event) in new.iter().filter(|(_, event)| !event.fact.is_look()) {
+        entries.push(line(Kind::EventReceived, event));
+        if event.fact == Fact::Other {
+            entries.push(line(Kind::EventIgnored, event).why("this type of event asks nothing of us"));
         }
     }
     entries.extend(copies::park_contradictions(tx, &copies).await?);
@@ -67,22 +69,13 @@ fn line(kind: Kind, event: &Event) -> Entry {
     Entry::of_event(kind, &event.source, &event.event_type, &event.event_id)
 }
 
-fn key(event: &Event) -> (String, String) {
-    (event.event_id.clone(), event.source.clone())
-}
-
-/// Inserts events; returns the keys of those that were not there yet.
-async fn insert_events(
-    tx: &mut Tx,
-    now: Timestamp,
-    events: &[(&Envelope, &Event)],
-) -> Result<HashSet<(String, String)>, StoreError> {
-    const COLUMNS: usize = 13;
-    let mut values = Vec::with_capacity(events.len() * COLUMNS);
+/// Inserts events; says which of them were not there yet.
+async fn insert_events(tx: &mut Tx, now: Timestamp, events: &[(&Envelope, &Event)]) -> Result<Fresh, StoreError> {
+    let mut rows = Vec::with_capacity(events.len());
     for (envelope, event) in events {
         let is_other = event.fact == Fact::Other;
         let fact = serde_json::to_string(&event.fact).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        values.extend([
+        rows.push([
             Value::from(event.source.as_str()),
             event.event_id.as_str().into(),
             event.event_type.as_str().into(),
@@ -98,12 +91,21 @@ async fn insert_events(
             is_other.then_some(now).into(),
         ]);
     }
-    let rows = tx.placeholders(events.len(), COLUMNS);
-    let insert = format!(
-        "INSERT INTO inbox (source, event_id, event_type, occurred_at, received_at, delivery_id, traceparent, fact, \
-         subject, body, state, due_at, ended_at) VALUES {rows} \
-         ON CONFLICT (event_id, source) DO NOTHING RETURNING event_id, source"
-    );
-    let fresh = tx.fetch(insert, values).await?;
-    fresh.iter().map(|row| Ok((row.text("event_id")?, row.text("source")?))).collect()
+    tx.insert_new("inbox", COLUMNS, rows, ["event_id", "source"]).await
 }
+
+const COLUMNS: [&str; 13] = [
+    "source",
+    "event_id",
+    "event_type",
+    "occurred_at",
+    "received_at",
+    "delivery_id",
+    "traceparent",
+    "fact",
+    "subject",
+    "body",
+    "state",
+    "due_at",
+    "ended_at",
+];

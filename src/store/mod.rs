@@ -6,6 +6,7 @@
 //! [moves](Store::move_due) what is due, people release and discard; the rest reads.
 
 mod aliases;
+mod bulk;
 mod claim;
 mod copies;
 mod due;

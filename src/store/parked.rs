@@ -130,6 +130,18 @@ pub(super) async fn insert_body(
     why: &str,
     headers: &BTreeMap<String, String>,
 ) -> Result<Option<Entry>, StoreError> {
+    insert_once(tx, envelope, &envelope.delivery_id, source, why, headers).await
+}
+
+/// Puts the body of `envelope` aside, once for each `delivery_id` of `source`.
+pub(super) async fn insert_once(
+    tx: &mut Tx,
+    envelope: &Envelope,
+    delivery_id: &str,
+    source: &str,
+    why: &str,
+    headers: &BTreeMap<String, String>,
+) -> Result<Option<Entry>, StoreError> {
     let headers = serde_json::to_string(headers).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let fresh = tx
         .execute(
@@ -138,7 +150,7 @@ pub(super) async fn insert_body(
              ON CONFLICT (source, delivery_id) WHERE inbox_seq IS NULL DO NOTHING",
             [
                 Value::from(source),
-                envelope.delivery_id.as_str().into(),
+                delivery_id.into(),
                 why.into(),
                 envelope.received_at.into(),
                 headers.into(),

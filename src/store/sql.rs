@@ -38,6 +38,7 @@ macro_rules! run {
                 Value::Bytes(value) => query.bind(value),
                 Value::Ints(values) => query.bind($list(values)),
                 Value::Texts(values) => query.bind($list(values)),
+                Value::Blobs(values) => query.bind($list(values)),
             };
         }
         query.$method(&mut **$connection)
@@ -166,29 +167,6 @@ impl Tx {
         among(matches!(self, Self::Sqlite(_)), parameter)
     }
 
-    /// Inserts rows, each with a value for each of `columns`; none of them may be bytes.
-    ///
-    /// PostgreSQL gets each column as an array, so that one statement, prepared once, is right for any number of rows.
-    pub(super) async fn insert<const N: usize>(
-        &mut self,
-        table: &str,
-        columns: [&str; N],
-        rows: Vec<[Value; N]>,
-    ) -> Result<(), StoreError> {
-        let names = columns.join(", ");
-        if let Self::Postgres(_) = self {
-            let arrays: Vec<String> = (1..=N).map(|column| format!("${column}")).collect();
-            let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({})", arrays.join(", "));
-            self.execute(sql, columns_of(rows)).await?;
-            return Ok(());
-        }
-        for part in parts(&rows) {
-            let sql = format!("INSERT INTO {table} ({names}) VALUES {}", self.placeholders(part.len(), N));
-            self.execute(sql, part.iter().flatten().cloned()).await?;
-        }
-        Ok(())
-    }
-
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
@@ -244,24 +222,6 @@ fn placeholders(is_sqlite: bool, rows: usize, columns: usize) -> String {
 /// The condition that what stands before it is one of the list in `parameter`: one text for lists of any length.
 fn among(is_sqlite: bool, parameter: usize) -> String {
     if is_sqlite { format!("IN (SELECT value FROM json_each(${parameter}))") } else { format!("= ANY(${parameter})") }
-}
-
-/// Rows, column by column. A column is of the kind that its first row is of.
-fn columns_of<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Value> {
-    let mut columns: Vec<Value> = Vec::with_capacity(N);
-    for (index, row) in rows.into_iter().enumerate() {
-        for (place, value) in row.into_iter().enumerate() {
-            if index == 0 {
-                columns.push(if let Value::Int(_) = value { Value::Ints(vec![]) } else { Value::Texts(vec![]) });
-            }
-            match (&mut columns[place], value) {
-                (Value::Ints(column), Value::Int(value)) => column.push(value),
-                (Value::Texts(column), Value::Text(value)) => column.push(value),
-                _ => unreachable!("a column has values of one type, and no bytes"),
-            }
-        }
-    }
-    columns
 }
 
 #[cfg(test)]

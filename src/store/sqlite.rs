@@ -27,6 +27,8 @@ pub(super) async fn connect(url: &str) -> Result<Db, StoreError> {
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        // It would ask the connection's thread whether it is there, before every transaction.
+        .test_before_acquire(false)
         // A full disk makes SQLite roll back by itself; sqlx's own rollback then fails, and to sqlx that connection is in
         // a transaction for ever. The next one begins on a new connection, or the store would not outlive the full disk.
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));

@@ -13,9 +13,10 @@ pub(super) enum Value {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
-    /// For `among`, or for a column of rows that are inserted.
+    /// For `among`, or on PostgreSQL for a column of rows that are inserted.
     Ints(Vec<Option<i64>>),
     Texts(Vec<Option<String>>),
+    Blobs(Vec<Option<Vec<u8>>>),
 }
 
 impl FromIterator<i64> for Value {

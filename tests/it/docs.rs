@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -52,10 +54,62 @@ fn names(source: &str) -> Vec<String> {
     names
 }
 
+/// What stands between backticks.
+fn marked(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
 /// What stands between backticks and looks like a test's path.
 fn named(page: &str) -> BTreeSet<String> {
-    let words = page.split('`').skip(1).step_by(2);
-    words.filter(|word| word.contains("::")).map(str::to_owned).collect()
+    marked(page).filter(|word| word.contains("::")).map(str::to_owned).collect()
+}
+
+/// Every setting of the configuration file, as `section.name`.
+fn settings() -> BTreeSet<String> {
+    let schema = fs::read_to_string(root().join("schemas/config.json")).expect("the schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let mut settings = BTreeSet::new();
+    for (section, value) in schema["properties"].as_object().expect("sections") {
+        let Some(definition) = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) else {
+            continue;
+        };
+        let properties = schema.pointer(definition).and_then(|it| it["properties"].as_object()).expect("settings");
+        settings.extend(properties.keys().map(|name| format!("{section}.{name}")));
+    }
+    settings
+}
+
+/// The text of all sources.
+fn sources() -> String {
+    let (mut text, mut open) = (String::new(), vec![root().join("src")]);
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else {
+            text.push_str(&fs::read_to_string(&path).unwrap_or_default());
+        }
+    }
+    text
+}
+
+#[test]
+fn the_settings_and_metrics_that_are_named_exist() {
+    let page = fs::read_to_string(root().join("docs/failures.md")).expect("the page");
+    let (settings, sources) = (settings(), sources());
+    let sections: BTreeSet<&str> = settings.iter().filter_map(|it| Some(it.split_once('.')?.0)).collect();
+    let (mut named, mut wrong) = (0, Vec::new());
+    for word in marked(&page) {
+        let is_setting = word.split_once('.').is_some_and(|(section, _)| sections.contains(section));
+        let metric = word.split('{').next().filter(|name| name.starts_with("keyferry_"));
+        let exists = match metric {
+            Some(name) => sources.contains(&format!("\"{name}\"")),
+            None if is_setting => settings.contains(word),
+            None => continue,
+        };
+        named += 1;
+        wrong.extend((!exists).then_some(word));
+    }
+    assert!(named > 10 && wrong.is_empty(), "docs/failures.md names what does not exist: {wrong:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::api::Client;
 use super::out::{Out, Span};
 use super::words;
-use crate::ops::wire::{Checked, Inbox, Status};
+use crate::ops::wire::{CallRate, Calls, Checked, Inbox, Status};
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -28,6 +28,7 @@ pub(super) async fn run(args: &Args, client: &Client, out: &mut Out<'_>) -> anyh
         out.line([label(""), checked(check)])?;
     }
     inbox(&status.inbox, out)?;
+    out.line(calls(&status.calls))?;
     if status.parked == 0 {
         out.line([label("parked"), "nothing".into()])?;
     } else {
@@ -64,6 +65,17 @@ fn inbox(inbox: &Inbox, out: &mut Out<'_>) -> anyhow::Result<()> {
         out.line([label(""), Span::pending(format!("{} × ", reason.count)), reason.why.as_str().into()])?;
     }
     Ok(())
+}
+
+fn calls(calls: &Calls) -> Vec<Span> {
+    let limits = format!("up to {} events at work at once", calls.in_flight_max);
+    let Some(CallRate { per_second_max, burst_max, burst_used }) = calls.rate else {
+        return vec![label("calls"), limits.into(), Span::faint(", calls at any rate")];
+    };
+    let used = format!(", {per_second_max} calls a second, {burst_used} of a burst of {burst_max} used");
+    let waits = burst_used >= burst_max;
+    let used = if waits { Span::pending(format!("{used}: calls wait for it")) } else { Span::faint(used) };
+    vec![label("calls"), limits.into(), used]
 }
 
 fn counted(counts: &BTreeMap<String, i64>) -> Span {

@@ -14,6 +14,7 @@
 
 mod address;
 mod backoff;
+mod batch;
 mod consumer;
 mod inspect;
 mod line;
@@ -33,8 +34,8 @@ pub use publisher::{Publishing, RabbitPublisher};
 pub use supervisor::{Fault, Link, State};
 
 use crate::clock::{Clock, Entropy};
-use crate::queue::Inbox;
 use crate::queue::seal::Keys;
+use crate::queue::{Inbox, envelope};
 
 /// Where the broker is, and every limit of the way through it.
 #[derive(Debug, Clone)]
@@ -59,11 +60,13 @@ pub struct Settings {
     pub lanes: usize,
     /// Envelopes in one such group.
     pub group_max: usize,
+    /// What of a group one message may hold.
+    pub per_message: envelope::Limits,
     /// A group that is unconfirmed for so long, on a connection that is not blocked, costs the connection.
     pub confirm_stall: Duration,
     /// Messages that the broker hands to intake before the first of them is acknowledged.
     pub prefetch: u16,
-    /// Messages that intake commits in one transaction.
+    /// Envelopes that intake commits in one transaction, and those of one message more.
     pub batch_max: usize,
     /// A message with a larger body is none of ours.
     pub body_bytes_max: usize,
@@ -86,8 +89,9 @@ impl Settings {
             in_flight_max: 4096,
             lanes: 8,
             group_max: 256,
+            per_message: envelope::Limits { events: 64, bytes: 128 * 1024 },
             confirm_stall: Duration::from_secs(30),
-            prefetch: 512,
+            prefetch: 128,
             batch_max: 256,
             body_bytes_max: 1024 * 1024,
             keys: None,

@@ -4,7 +4,8 @@
 //! what came back to *whichever* publish of that channel is confirmed next, so with several under way a lone
 //! `Ack(None)` proves nothing while bindings are changing. What does prove something: a group that has a channel to
 //! itself, all of it confirmed, and nothing come back. So each channel (a *lane*) has one group under way, a group is
-//! whatever was waiting when the lane became free, and one returned message fails its whole group.
+//! whatever was waiting when the lane became free, and one returned message fails its whole group. Those of a group that
+//! are of one type share a message: the more is waiting, the less each costs the broker, and what comes alone goes alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::supervisor::{Fault, Link, State, Work, signed};
 use super::topology::Names;
 use super::{AddressError, Settings};
 use crate::clock::{Clock, Entropy};
-use crate::queue::envelope::{self, Message};
+use crate::queue::envelope::{self, EncodeError, Message, Parcel};
 use crate::queue::seal::Keys;
 use crate::queue::waiting::{self, Counter, Door, Submission};
 use crate::queue::{Envelope, PublishError, Publisher};
@@ -47,6 +48,7 @@ pub(super) fn start(
         exchange: Names::under(&settings.prefix)?.events,
         lanes: settings.lanes.max(1),
         group_max: settings.group_max,
+        per_message: settings.per_message,
         keys: settings.keys.clone(),
         confirm_stall: settings.confirm_stall,
         clock: Arc::clone(&clock),
@@ -82,6 +84,7 @@ pub struct Publishing {
     exchange: ShortString,
     lanes: usize,
     group_max: usize,
+    per_message: envelope::Limits,
     keys: Option<Arc<Keys>>,
     confirm_stall: Duration,
     clock: Arc<dyn Clock>,
@@ -130,11 +133,23 @@ impl Publishing {
 
     /// Publishes a group, waits for all of its confirms, and only then answers.
     async fn publish(&self, channel: &Channel, group: Vec<Submission>) -> Result<(), Fault> {
-        let batches = group.iter().map(|submission| self.publish_batch(channel, &submission.batch));
-        let verdicts: Result<Vec<_>, Fault> = join_all(batches).await.into_iter().collect();
-        match verdicts {
-            Ok(verdicts) => {
-                for (submission, verdict) in group.into_iter().zip(verdicts) {
+        let envelopes: Vec<&Envelope> = group.iter().flat_map(|submission| &submission.batch).collect();
+        let parcels = envelope::pack(&envelopes, self.per_message);
+        let mut verdicts: Vec<Verdict> = vec![Ok(()); envelopes.len()];
+        let mut under_way = Vec::with_capacity(parcels.len());
+        for Parcel { message, of } in parcels {
+            under_way.push(async move { self.send(channel, message).await.map(|verdict| (verdict, of)) });
+        }
+        match join_all(under_way).await.into_iter().collect::<Result<Vec<_>, Fault>>() {
+            Ok(told) => {
+                for (verdict, of) in told {
+                    for number in of {
+                        verdicts[number].clone_from(&verdict);
+                    }
+                }
+                let mut verdicts = verdicts.into_iter();
+                for submission in group {
+                    let verdict: Verdict = verdicts.by_ref().take(submission.batch.len()).collect();
                     submission.answer(verdict.map_err(PublishError::Refused));
                 }
                 Ok(())
@@ -148,14 +163,8 @@ impl Publishing {
         }
     }
 
-    async fn publish_batch(&self, channel: &Channel, batch: &[Envelope]) -> Result<Verdict, Fault> {
-        let verdicts = join_all(batch.iter().map(|envelope| self.publish_one(channel, envelope))).await;
-        let verdicts: Vec<Verdict> = verdicts.into_iter().collect::<Result<_, Fault>>()?;
-        Ok(verdicts.into_iter().collect())
-    }
-
-    async fn publish_one(&self, channel: &Channel, envelope: &Envelope) -> Result<Verdict, Fault> {
-        let message = match envelope::encode(envelope) {
+    async fn send(&self, channel: &Channel, message: Result<Message, EncodeError>) -> Result<Verdict, Fault> {
+        let message = match message {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -186,5 +195,5 @@ impl Publishing {
     }
 }
 
-/// The broker's word on a message or a batch: stored, or why not.
+/// The broker's word on a message, an envelope or a batch of them: stored, or why not.
 type Verdict = Result<(), String>;

@@ -50,26 +50,26 @@ impl Family {
 
     #[must_use]
     pub fn id(self) -> HeaderName {
-        HeaderName::from_static(match self {
-            Self::Svix => "svix-id",
-            Self::Webhook => "webhook-id",
-        })
+        match self {
+            Self::Svix => const { HeaderName::from_static("svix-id") },
+            Self::Webhook => const { HeaderName::from_static("webhook-id") },
+        }
     }
 
     #[must_use]
     pub fn timestamp(self) -> HeaderName {
-        HeaderName::from_static(match self {
-            Self::Svix => "svix-timestamp",
-            Self::Webhook => "webhook-timestamp",
-        })
+        match self {
+            Self::Svix => const { HeaderName::from_static("svix-timestamp") },
+            Self::Webhook => const { HeaderName::from_static("webhook-timestamp") },
+        }
     }
 
     #[must_use]
     pub fn signature(self) -> HeaderName {
-        HeaderName::from_static(match self {
-            Self::Svix => "svix-signature",
-            Self::Webhook => "webhook-signature",
-        })
+        match self {
+            Self::Svix => const { HeaderName::from_static("svix-signature") },
+            Self::Webhook => const { HeaderName::from_static("webhook-signature") },
+        }
     }
 
     fn is_in(self, headers: &HeaderMap) -> bool {

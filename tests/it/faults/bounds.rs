@@ -11,6 +11,7 @@ use crate::support::broker::amqp_url;
 use crate::support::load::{delivery_id, registered};
 use crate::support::process::Process;
 use crate::support::proxy::{Mode, Proxy};
+use crate::support::say::say;
 use crate::support::town::{APP_SECRET, Town};
 
 /// Megabytes of memory that a process has.
@@ -50,7 +51,7 @@ async fn a_flood_without_a_broker_is_refused_and_takes_no_memory() {
         most = most.max(resident(receiver));
     }
     assert!(most < RESIDENT_MAX, "{most} MB");
-    println!("resident: {most} MB");
+    say(&format!("resident at most: {most} MB"));
     proxy.set(Mode::Pass);
     town.deliver_registered(&stay).await;
     town.close().await;

@@ -1,4 +1,4 @@
-//! A broker that dies, restarts, or is out of memory.
+//! A broker that dies, restarts, or has run out of memory or disk.
 
 use std::time::Duration;
 
@@ -40,17 +40,27 @@ async fn restarted() {
     ends_and_starts_again("TERM").await;
 }
 
-#[tokio::test]
-async fn out_of_memory() {
+/// The broker takes no publishes while an alarm is on.
+async fn has_an_alarm(limit: &str, on: &str, off: &str) {
     let broker = nodes::broker().await;
     let town = town_at(&broker).await;
     let guests = town.guests().await;
     let trouble = async {
-        broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await;
+        broker.ctl(&[limit, on]).await;
         town.receiver_complains("RabbitMQ takes no publishes").await;
         town.receiver_complains("answering 503").await;
-        broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+        broker.ctl(&[limit, off]).await;
     };
     town.under_load(&guests, trouble).await;
     town.close().await;
+}
+
+#[tokio::test]
+async fn out_of_memory() {
+    has_an_alarm("set_vm_memory_high_watermark", "0.000001", "0.4").await;
+}
+
+#[tokio::test]
+async fn out_of_disk() {
+    has_an_alarm("set_disk_free_limit", "1000GB", "50MB").await;
 }

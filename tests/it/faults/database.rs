@@ -4,18 +4,22 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::{brokered, hurried};
 use crate::support::broker::amqp_url;
 use crate::support::ground::Ground;
-use crate::support::load::Tally;
+use crate::support::load::{Tally, delivery_id, registered};
 use crate::support::nodes;
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::town::Town;
+use crate::support::town::{APP_SECRET, Town, issued_keys};
 use crate::support::wait;
 
 const URL: &str = "KEYFERRY_STORE_URL";
+/// One that no source knows.
+const OTHER_SECRET: &str = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVy";
 
 /// A town whose workers reach the database by way of a proxy.
 async fn with_a_proxy_before_the_database(ground: Ground) -> (Town, Proxy) {
@@ -145,5 +149,37 @@ async fn neither_it_nor_the_broker_is_there_at_the_start() {
     assert_eq!(town.deliver_registered(&stay).await, 0, "the receiver needs no database");
     database.set(Mode::Pass);
     town.ready("work", &mut worker).await;
+    town.close().await;
+}
+
+/// Whoever watches sees at once that it lives, that it is not ready, and why; and senders are told to come again.
+#[tokio::test]
+async fn a_process_answers_while_it_waits_for_it() {
+    let mut ground = brokered().await;
+    ground.amqp_url = None;
+    let (mut town, database) = with_a_proxy_before_the_database(ground).await;
+    let stay = town.stay(0).await;
+    let event = registered("registered-1", &stay, None).to_string();
+    database.set(Mode::Refuse);
+    let mut process = town.launch("run");
+    town.announced("run", &mut process).await;
+    assert_eq!(town.ops_says("/livez").await, (StatusCode::OK, Value::Null));
+    let (status, answer) = town.ops_says("/readyz").await;
+    assert_eq!((status, &answer["not_ready"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(["store"])));
+    let (status, answer) = town.ops_says("/v1/status").await;
+    assert_eq!((status, &answer["error"]["type"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("store_unavailable")));
+    assert_eq!(town.post("app", OTHER_SECRET, &delivery_id(), &event).await, Some(StatusCode::UNAUTHORIZED));
+    assert_eq!(town.post("app", APP_SECRET, &delivery_id(), &event).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+    process.says("the store cannot be reached").await;
+    assert!(process.terminate().await.success(), "nothing is in hand");
+
+    let mut process = town.launch("run");
+    process.says("the store cannot be reached").await;
+    database.set(Mode::Pass);
+    town.ready("run", &mut process).await;
+    town.processes.push(process);
+    town.put_plan("booking-1", &stay).await;
+    town.sign_in(&stay).await;
+    town.issuance("booking-1", "a key", |it| issued_keys(it) == 1).await;
     town.close().await;
 }

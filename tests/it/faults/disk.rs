@@ -8,6 +8,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::embedded;
+use crate::support::say::say;
 use crate::support::town::Town;
 
 #[tokio::test]
@@ -79,7 +80,7 @@ impl SmallDisk {
         }
         let user = Command::new("id").arg("-u").output().expect("id runs").stdout;
         assert_ne!(user, b"0\n", "root may mount; in a container it needs CAP_SYS_ADMIN");
-        println!("SKIPPED: only root can mount the small disk that this story fills up");
+        say("SKIPPED: only root can mount the small disk that this story fills up");
         None
     }
 

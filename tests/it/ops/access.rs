@@ -3,7 +3,7 @@
 use http::Method;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use keyferry::http::Limits;
-use keyferry::ops::{Health, Ops};
+use keyferry::ops::{Behind, Health, Ops};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ async fn a_receiver_alone_has_health_and_metrics_and_no_api() {
         health: Health::new(vec![], clock),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         token: None,
-        api: None,
+        behind: Behind::Nothing,
     });
     let server = keyferry::http::serve(listener, router, Limits::default(), CancellationToken::new());
     let server = tokio::spawn(server);

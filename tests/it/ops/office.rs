@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 use keyferry::clock::{self, Clock as _};
 use keyferry::domain::{Entry, Event, Fact, Issuance, Kind, Outcome, Person, Phone, PhoneKey};
 use keyferry::http::Limits;
-use keyferry::ops::{Api, Check, Health, Ops};
+use keyferry::ops::wire::{CallRate, Calls};
+use keyferry::ops::{Api, Behind, Check, Health, Ops};
 use keyferry::queue::{Content, Envelope, Inbox as _};
 use keyferry::store::Change;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -21,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::openapi;
 use super::registry::Registry;
 use crate::support::db::Bench;
+
+/// How the limits on calls stand.
+const CALLS: Calls =
+    Calls { in_flight_max: 64, rate: Some(CallRate { per_second_max: 10, burst_max: 20, burst_used: 3 }) };
 
 pub(super) struct Office {
     pub(super) bench: Bench,
@@ -85,10 +90,11 @@ impl Office {
             health: Health::new(checks, clock.clone()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             token: self.token.map(SecretString::from),
-            api: Some(Api {
+            behind: Behind::Api(Api {
                 store: self.bench.store.clone(),
                 provider: Arc::clone(&self.provider) as _,
                 clock,
+                calls: Arc::new(|| Box::pin(async { Ok(CALLS) })),
                 reread: Arc::new(move |_| reread.lock().expect("no panic").clone()),
                 shutdown: self.shutdown.clone(),
             }),

@@ -26,6 +26,8 @@ async fn the_state_is_told_at_a_glance() {
         "oldest_age_seconds": 90, "reasons": [{"why": "the provider is away", "count": 1}],
     });
     assert_eq!(status["inbox"], inbox);
+    let rate = json!({"per_second_max": 10, "burst_max": 20, "burst_used": 3});
+    assert_eq!(status["calls"], json!({"in_flight_max": 64, "rate": rate}));
     assert_eq!(status["parked"], 1);
     assert_eq!((&status["issuances"]["created"], &status["issuances"]["failed"]), (&json!(1), &json!(0)));
     assert_eq!(status["phone_keys"], json!({"waiting": 1, "issued": 1, "revoked": 0}));

@@ -1,5 +1,6 @@
 //! The way through a real RabbitMQ: each test under names of its own.
 
+mod batches;
 mod crash;
 mod faults;
 mod intake;
@@ -96,11 +97,10 @@ impl Bus {
         let channel = self.channel().await;
         let consumer =
             channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.expect("a consumer");
-        let messages = consumer.take(count).map(|message| message.expect("the channel lives"));
-        messages
-            .map(|message| id_of(&envelope::decode(&message.properties, message.data).expect("ours")))
-            .collect()
-            .await
+        let messages: Vec<_> = consumer.take(count).map(|message| message.expect("the channel lives")).collect().await;
+        let events =
+            messages.into_iter().flat_map(|message| envelope::unpack(&message.properties, message.data).expect("ours"));
+        events.map(|envelope| id_of(&envelope.expect("ours"))).collect()
     }
 
     async fn delete_queue(&self, last: &str) {

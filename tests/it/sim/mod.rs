@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use keyferry::clock::{Entropy as _, SystemEntropy};
 
+use crate::support::say::say;
 use planted::Bug;
 use schedule::{Broken, Schedule};
 use stage::Stage;
@@ -78,7 +79,7 @@ fn variable(name: &str) -> Option<u64> {
 fn whatever_happens_nothing_is_lost_and_nothing_is_done_twice() {
     if let Some(seed) = variable("KEYFERRY_SIM_SEED") {
         let mut seeds = [seed].into_iter();
-        println!("{:?}", sound(play(None, || seeds.next())));
+        say(&format!("{:?}", sound(play(None, || seeds.next()))));
         return;
     }
     let began = Instant::now();
@@ -90,7 +91,11 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_done_twice() {
         number if began.elapsed() < time => Some(first + number),
         _ => None,
     });
-    println!("{played} schedules, the fresh ones from seed {first} on, in {:?}", began.elapsed());
+    let seconds = began.elapsed().as_secs();
+    say(&format!(
+        "sim: {played} schedules in {seconds} s, {FIXED} fixed ones and fresh ones from seed {} on",
+        first + FIXED
+    ));
 }
 
 #[test]
@@ -108,10 +113,7 @@ fn planted_bugs_are_found() {
     for bug in Bug::ALL {
         let mut seeds = 0..PLANTED_MAX;
         let Err(broken) = play(Some(bug), || seeds.next()) else { panic!("{bug:?} was not found") };
-        println!(
-            "{bug:?} was found by schedule {}: {}",
-            broken.seed + 1,
-            broken.why.lines().next().unwrap_or_default()
-        );
+        let why = broken.why.lines().next().unwrap_or_default();
+        say(&format!("sim: the planted {bug:?} was found by schedule {}: {why}", broken.seed + 1));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use keyferry::domain::{Fact, Outcome};
+use keyferry::domain::{Fact, Outcome, Person};
 use keyferry::queue::{Content, Envelope, Inbox as _};
 use keyferry::store::{Change, RecordError, Settled};
 
@@ -21,6 +21,7 @@ on_both_stores!(
     a_retry_is_due_when_it_said_and_lets_others_pass,
     a_parked_event_can_be_released_or_discarded,
     an_unreadable_delivery_is_parked_once_with_its_bytes,
+    another_event_under_a_taken_id_is_put_aside,
     many_claimers_never_share_an_event,
     a_newer_receivers_fact_is_handed_out_as_not_understood,
     reports_of_the_same_wait_with_the_first_and_end_with_it,
@@ -165,6 +166,45 @@ async fn an_unreadable_delivery_is_parked_once_with_its_bytes(bench: Bench) {
     let readable = registered("e1", "jane", bench.now());
     assert_eq!(bench.store.release_delivery(&item, vec![readable]).await.expect("released"), Settled::Done);
     assert_eq!(ids(&bench.claim(5).await), ["e1"], "it came in as if sent again");
+}
+
+async fn another_event_under_a_taken_id_is_put_aside(bench: Bench) {
+    let now = bench.now();
+    let says = |body: &str, envelope: Envelope| Envelope { body: body.to_owned().into(), ..envelope };
+    bench.accept(vec![registered("e1", "jane", now), registered("e2", "ann", now)]).await;
+
+    let later = keyferry::clock::add(now, SignedDuration::from_secs(1));
+    let fuller = Fact::PhoneRegistered {
+        person: Person::UserIdentityId("jane".to_owned()),
+        device_id: None,
+        device_type: Some("ios_phone".to_owned()),
+    };
+    let copies = vec![registered("e1", "jane", later), envelope("e1", "phone.registered", fuller, later)];
+    bench.accept(copies).await;
+    assert_eq!(bench.kinds().await, ["event.received"; 2], "the same again, whatever its time and its bytes");
+
+    let strangers = || {
+        vec![
+            says("joe under her id", registered("e1", "joe", now)),
+            says("bob under her id", registered("e1", "bob", now)),
+            says("another type", envelope("e2", "phone.deactivated", Fact::Other, now)),
+            registered("e3", "eve", now),
+        ]
+    };
+    bench.accept(strangers()).await;
+    bench.accept(strangers()).await;
+    assert_eq!(bench.kinds().await[2..], ["event.received", "event.parked", "event.parked", "event.parked"]);
+    let parked = bench.store.parked(0, 10).await.expect("parked");
+    let bodies: Vec<_> = parked.iter().map(|item| str::from_utf8(&item.body).expect("text")).collect();
+    assert_eq!(bodies.len(), 3, "each once, although two came in one delivery: {bodies:?}");
+    for body in ["joe under her id", "bob under her id", "another type"] {
+        assert!(bodies.contains(&body), "{body}: {bodies:?}");
+    }
+    let released = bench.store.release_delivery(&parked[0], vec![registered("e1", "joe", now)]).await;
+    assert_eq!(released.expect("an answer"), Settled::IdTaken);
+    let people: Vec<_> = bench.claim(10).await.into_iter().map(|event| event.fact.expect("a fact").subject()).collect();
+    let firsts = ["jane", "ann", "eve"].map(|person| Some(format!("user_identity:{person}")));
+    assert_eq!(people, firsts, "the first ones count");
 }
 
 async fn many_claimers_never_share_an_event(bench: Bench) {

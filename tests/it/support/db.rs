@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use keyferry::clock::{Entropy as _, ManualClock, SeededEntropy, SystemEntropy};
+use keyferry::clock::{Clock, Entropy as _, ManualClock, SeededEntropy, SystemEntropy};
 use keyferry::store::{self, Store};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -34,18 +34,23 @@ impl Bench {
     async fn open(url: String, dir: Option<TempDir>) -> Self {
         let clock = ManualClock::starting_at(start());
         store::migrate(&url).await.expect("migrations");
-        let store = Self::connect(&url, &clock).await;
+        let store = Self::connect(&url, Arc::new(clock.clone())).await;
         Self { store, clock, url, _dir: dir }
     }
 
-    async fn connect(url: &str, clock: &ManualClock) -> Store {
+    async fn connect(url: &str, clock: Arc<dyn Clock>) -> Store {
         let entropy = Arc::new(SeededEntropy::new(SystemEntropy.next_u64()));
-        Store::open(url, 5, Arc::new(clock.clone()), entropy).await.expect("a store")
+        Store::open(url, 5, clock, entropy).await.expect("a store")
     }
 
     /// The same database, as another process sees it.
     pub(crate) async fn other_process(&self) -> Store {
-        Self::connect(&self.url, &self.clock).await
+        self.process_by(Arc::new(self.clock.clone())).await
+    }
+
+    /// The same, by a clock of its own.
+    pub(crate) async fn process_by(&self, clock: Arc<dyn Clock>) -> Store {
+        Self::connect(&self.url, clock).await
     }
 
     pub(crate) fn advance_seconds(&self, seconds: i64) {

@@ -9,6 +9,7 @@ pub(crate) mod nodes;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod say;
 pub(crate) mod seam_schemas;
 pub(crate) mod town;
 pub(crate) mod wait;

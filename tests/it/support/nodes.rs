@@ -34,6 +34,7 @@ pub(crate) async fn broker() -> MutexGuard<'static, Broker> {
     if broker.0.mend() {
         broker.await_start().await;
         broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+        broker.ctl(&["set_disk_free_limit", "50MB"]).await;
     }
     broker
 }

@@ -193,6 +193,15 @@ impl Town {
         answer(call).await
     }
 
+    /// What becomes of every call to the provider from now on; `None`: what it asks for.
+    pub(crate) async fn provider_does(&self, fault: Option<&str>) {
+        let orders = format!("{}/_sandbox/faults", self.sandbox_url);
+        answer(self.client.delete(orders).bearer_auth(&self.api_key)).await;
+        if let Some(fault) = fault {
+            self.seam("/_sandbox/faults", &json!({"path": "*", "fault": fault})).await;
+        }
+    }
+
     pub(crate) async fn world(&self) -> Value {
         answer(self.client.get(format!("{}/_sandbox/world", self.sandbox_url)).bearer_auth(&self.api_key)).await
     }
@@ -276,6 +285,12 @@ impl Town {
 
     pub(crate) async fn ops(&self, path: &str) -> Value {
         answer(self.client.get(format!("{}{path}", self.ops_url))).await
+    }
+
+    /// What the ops API answers, refusals as well; null where that is nothing.
+    pub(crate) async fn ops_says(&self, path: &str) -> (StatusCode, Value) {
+        let response = self.client.get(format!("{}{path}", self.ops_url)).send().await.expect("an answer");
+        (response.status(), response.json().await.unwrap_or_default())
     }
 
     /// `None` where the ops API, or the store behind it, does not answer just now.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -15,9 +16,10 @@ use keyferry::clock::add;
 use keyferry::domain::plan::{Create, Enrollment};
 use keyferry::domain::{Fact, KeyStatus, Person, PlanSpec, Status};
 use keyferry::provider::Provider as _;
+use keyferry::sweep::{self, Due};
 use keyferry::worker::Settings;
 
-use super::life::Life;
+use super::life::{Life, LivedClock};
 use super::line::Side;
 use super::{Story, changed, lost, registered, staff};
 use crate::support::db::Bench;
@@ -32,6 +34,7 @@ on_both_stores!(
     whoever_dies_while_a_lost_credential_is_looked_for,
     whoever_dies_while_an_enrollment_automation_is_launched,
     whoever_dies_while_many_tell_the_same,
+    whoever_dies_while_a_look_falls_due,
 );
 
 async fn whoever_dies_while_a_phone_gets_its_key(bench: Bench) {
@@ -66,7 +69,11 @@ async fn whoever_dies_while_many_tell_the_same(bench: Bench) {
     everywhere(&bench, Scene::ToldOften).await;
 }
 
-/// What a worker has to do in its life.
+async fn whoever_dies_while_a_look_falls_due(bench: Bench) {
+    everywhere(&bench, Scene::LookIsDue).await;
+}
+
+/// What a worker, and the sweep in its process, have to do in their life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scene {
     PhoneComes,
@@ -77,6 +84,7 @@ enum Scene {
     AnswerLost,
     Enrollment,
     ToldOften,
+    LookIsDue,
 }
 
 impl Scene {
@@ -107,7 +115,7 @@ impl Scene {
                 story.step().await;
                 assert_eq!(story.issuance("booking").await.status, Status::Unknown);
             }
-            Self::Cancelled | Self::EndMoves | Self::PhoneGoes | Self::ToldOften => {
+            Self::Cancelled | Self::EndMoves | Self::PhoneGoes | Self::ToldOften | Self::LookIsDue => {
                 story.settle().await;
                 assert_eq!(story.stands("booking").await, (Status::Issued, vec![KeyStatus::Issued]));
                 self.turn(story, &stay, &device_id).await;
@@ -122,6 +130,9 @@ impl Scene {
         } else if self == Self::EndMoves {
             let ends_at = stay.ends_at.map(|end| add(end, SignedDuration::from_hours(24)));
             story.put("booking", &PlanSpec { ends_at, ..stay.clone() }).await;
+        } else if self == Self::LookIsDue {
+            // Nobody tells that a stay is over.
+            story.pass(SignedDuration::from_hours(73));
         } else {
             story.deactivate(device_id).await;
         }
@@ -180,13 +191,17 @@ async fn one_life(bench: &Bench, scene: Scene, number: u64, life: &Life) -> (boo
     scene.begin(&story).await;
     // One hand, so that each life takes its steps in the same order.
     let settings = Settings { concurrency: 1, ..story.settings.clone() };
+    let clock = LivedClock { clock: bench.clock.clone(), life: life.clone() };
+    let due = Due::new(bench.process_by(Arc::new(clock)).await, &sweep::Settings::default());
     let (_, worker) = staff(bench, bench.other_process().await, &story.client, &settings, life.clone());
     let step = async || {
         life.goes_on();
-        worker.step().await.expect("a step")
+        let moved = if scene == Scene::LookIsDue { due.step().await.expect("a step of the sweep") } else { 0 };
+        moved + worker.step().await.expect("a step")
     };
     let died = AssertUnwindSafe(story.settle_by(step)).catch_unwind().await.is_err();
-    story.settle().await;
+    let next = async || story.due().step().await.expect("a step of the sweep") + story.step().await;
+    story.settle_by(next).await;
     (died, End::of(&story, began).await)
 }
 

@@ -17,6 +17,7 @@ use super::life::Life;
 use super::{A_WHILE, Story, deactivated, fact, registered};
 use crate::support::db::{Bench, start};
 use crate::support::on_both_stores;
+use crate::support::say::say;
 
 on_both_stores!(any_order_and_number_of_the_same_events_ends_in_the_same_state);
 
@@ -88,7 +89,7 @@ struct End {
 
 async fn any_order_and_number_of_the_same_events_ends_in_the_same_state(bench: Bench) {
     let seed = SystemEntropy.next_u64();
-    println!("the cases of seed {seed:#018x}");
+    say(&format!("order: the cases of seed {seed:#018x}"));
     let mut number = 0;
     for case in 0..CASES {
         let case = Case::of(seed.wrapping_add(case));

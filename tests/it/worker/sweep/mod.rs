@@ -12,7 +12,7 @@ use keyferry::worker::Worker;
 use super::Story;
 
 impl Story<'_> {
-    fn due(&self) -> Due {
+    pub(super) fn due(&self) -> Due {
         Due::new(self.bench.store.clone(), &Settings::default())
     }
 

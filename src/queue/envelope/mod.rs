@@ -1,19 +1,26 @@
-//! An [`Envelope`] as a message on the bus: CloudEvents 1.0, binary mode, over AMQP 0-9-1.
+//! An [`Envelope`] as a message on the bus: CloudEvents 1.0 over AMQP 0-9-1, alone or in a batch.
 //!
-//! The body is what the sender sent, byte for byte. The attributes are headers under the prefix `cloudEvents_`: the
-//! CloudEvents binding for AMQP prefers it to `cloudEvents:`, because it can be used in message selectors, and asks
-//! that both be read. That binding is written for AMQP 1.0; its *application properties* are the header table here, and
-//! RabbitMQ converts one into the other. `schemas/queue/` holds the contract.
+//! Alone, in *binary mode*: the body is what the sender sent, byte for byte. The attributes are headers under the prefix
+//! `cloudEvents_`: the CloudEvents binding for AMQP prefers it to `cloudEvents:`, because it can be used in message
+//! selectors, and asks that both be read. That binding is written for AMQP 1.0; its *application properties* are the
+//! header table here, and RabbitMQ converts one into the other. In a batch, the JSON *batch format*: see `batch`.
+//! `schemas/queue/` holds the contract.
 
-use std::collections::BTreeMap;
+mod attributes;
+mod batch;
+mod binary;
+mod pack;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::ShortString;
 
-use super::{Content, Envelope, Proof, seal};
-use crate::domain::{Event, Fact};
+use super::{Content, Envelope};
+
+pub(super) use binary::{attribute, header};
+pub use binary::{decode, encode};
+pub use pack::{Limits, Parcel, pack};
 
 /// What [`Content::Unreadable`] travels as.
 pub const UNREADABLE: &str = "keyferry.delivery.unreadable";
@@ -24,18 +31,12 @@ pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
 const PREFIX: &str = "cloudEvents_";
 const PREFIX_OTHER: &str = "cloudEvents:";
-const SPEC_VERSION: &str = "1.0";
-const SOURCE_PATH: &str = "/webhooks/";
 const PERSISTENT: u8 = 2;
-
-/// The longest id that is taken off the bus. Receivers let far shorter ones in; PostgreSQL has no room for much longer
-/// ones in an index, and one such message in a batch would hold up all of intake.
-const ID_BYTES_MAX: usize = 2048;
 
 /// One message, ready to be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// The event's type, so that others can bind queues of their own. AMQP has room for 255 bytes of it.
+    /// The type of its event or events, so that others can bind queues of their own. AMQP has room for 255 bytes of it.
     pub routing_key: ShortString,
     pub properties: BasicProperties,
     pub body: Bytes,
@@ -50,7 +51,7 @@ pub enum EncodeError {
     Json(#[from] serde_json::Error),
 }
 
-/// Why a message is none of ours. It will not become one by being delivered again.
+/// Why a message, or an event in it, is none of ours. It will not become one by being delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("the attribute `{0}` is missing")]
@@ -61,159 +62,39 @@ pub enum DecodeError {
     Unexpected(&'static str),
     #[error("the attribute `{name}` is not a time")]
     NotTime { name: &'static str, source: jiff::Error },
-    #[error("the attribute `{name}` is not the JSON that it should be")]
+    #[error("{name} is not the JSON that it should be")]
     NotJson { name: &'static str, source: serde_json::Error },
     #[error("{what} is longer than {max} bytes")]
     TooLong { what: &'static str, max: usize },
+    #[error("a batch has attributes in its events, and this one has some beside them")]
+    BesideBatch,
 }
 
-/// The message that carries `envelope`.
-pub fn encode(envelope: &Envelope) -> Result<Message, EncodeError> {
-    let mut attributes = Attributes::default();
-    attributes.set("specversion", SPEC_VERSION);
-    attributes.set("keyferrydelivery", &envelope.delivery_id);
-    attributes.set("keyferryreceived", &envelope.received_at.to_string());
-    if let Some(traceparent) = &envelope.traceparent {
-        attributes.set("traceparent", traceparent);
-    }
-    if let Some(proof) = &envelope.proof {
-        attributes.set("keyferrysecret", &proof.secret);
-        if let Some(sent_at) = proof.sent_at {
-            attributes.set("keyferrysent", &sent_at.to_string());
-        }
-    }
-    let (id, kind, media_type) = match &envelope.content {
-        Content::Event(event) => {
-            attributes.set("source", &format!("{SOURCE_PATH}{}", event.source));
-            attributes.set("time", &event.occurred_at.to_string());
-            attributes.set("keyferryfact", &serde_json::to_string(&event.fact)?);
-            (&event.event_id, event.event_type.as_str(), "application/json")
-        }
-        Content::Unreadable { source, why, headers } => {
-            attributes.set("source", &format!("{SOURCE_PATH}{source}"));
-            attributes.set("time", &envelope.received_at.to_string());
-            attributes.set("keyferrywhy", why);
-            attributes.set("keyferryheaders", &serde_json::to_string(headers)?);
-            (&envelope.delivery_id, UNREADABLE, "application/octet-stream")
-        }
-    };
-    attributes.set("id", id);
-    attributes.set("type", kind);
-    if attributes.bytes > HEADERS_BYTES_MAX {
-        return Err(EncodeError::TooLarge { bytes: attributes.bytes });
-    }
-
-    let mut properties = BasicProperties::default()
-        .with_app_id("keyferry".into())
-        .with_content_type(media_type.into())
-        .with_delivery_mode(PERSISTENT)
-        .with_timestamp(u64::try_from(envelope.received_at.as_second()).unwrap_or_default())
-        .with_headers(attributes.table);
-    // A convenience for people and tools. An id that AMQP has no room for is still whole in the attribute.
-    if let Ok(id) = ShortString::try_new(id.as_str()) {
-        properties = properties.with_message_id(id);
-    }
-    Ok(Message { routing_key: routing_key(kind), properties, body: envelope.body.clone() })
-}
-
-/// The envelope that a message carries.
-pub fn decode(properties: &BasicProperties, body: impl Into<Bytes>) -> Result<Envelope, DecodeError> {
-    let none = FieldTable::default();
-    let headers = properties.headers().as_ref().unwrap_or(&none);
-    if required(headers, "specversion")? != SPEC_VERSION {
-        return Err(DecodeError::Unexpected("specversion"));
-    }
-    let bytes: usize = headers.inner().iter().map(|(name, value)| attribute_bytes(name.as_str(), value)).sum();
-    if bytes > HEADERS_BYTES_MAX {
-        return Err(DecodeError::TooLong { what: "the attributes", max: HEADERS_BYTES_MAX });
-    }
-    let event_id = id(headers, "id")?;
-    let event_type = id(headers, "type")?;
-    let source = required(headers, "source")?
-        .strip_prefix(SOURCE_PATH)
-        .filter(|name| is_source_name(name))
-        .ok_or(DecodeError::Unexpected("source"))?;
-
-    let content = if let Some(fact) = text(headers, "keyferryfact")? {
-        match serde_json::from_str::<Fact>(fact) {
-            Ok(fact) if fact.subject().is_some_and(|subject| subject.contains('\0')) => {
-                return Err(DecodeError::NotText("keyferryfact"));
-            }
-            Ok(fact) if fact.subject().is_some_and(|subject| subject.len() > ID_BYTES_MAX) => {
-                return Err(DecodeError::TooLong { what: "the subject of `keyferryfact`", max: ID_BYTES_MAX });
-            }
-            Ok(fact) => Content::Event(Event {
-                source: source.to_owned(),
-                event_id: event_id.to_owned(),
-                event_type: event_type.to_owned(),
-                occurred_at: time(headers, "time")?,
-                fact,
-            }),
-            // A newer receiver's, most likely: accepted, so it has to end where somebody sees it.
-            Err(error) => Content::Unreadable {
-                source: source.to_owned(),
-                why: format!(
-                    "this worker does not know what the event means; is it older than the receiver? ({error})"
-                ),
-                headers: BTreeMap::new(),
-            },
-        }
-    } else if event_type == UNREADABLE {
-        Content::Unreadable {
-            source: source.to_owned(),
-            why: text(headers, "keyferrywhy")?.ok_or(DecodeError::Missing("keyferrywhy"))?.to_owned(),
-            headers: json::<BTreeMap<String, String>>("keyferryheaders", required(headers, "keyferryheaders")?)?,
-        }
+/// What a message carries: an envelope, or several, or what is wrong with some of them.
+pub fn unpack(
+    properties: &BasicProperties,
+    body: impl Into<Bytes>,
+) -> Result<Vec<Result<Envelope, DecodeError>>, DecodeError> {
+    if batch::is_batch(properties) {
+        batch::decode(properties, &body.into())
     } else {
-        return Err(DecodeError::Missing("keyferryfact"));
-    };
-    Ok(Envelope {
-        delivery_id: id(headers, "keyferrydelivery")?.to_owned(),
-        received_at: time(headers, "keyferryreceived")?,
-        traceparent: text(headers, "traceparent")?.map(str::to_owned),
-        proof: proof(headers)?,
-        body: body.into(),
-        content,
-    })
-}
-
-fn proof(headers: &FieldTable) -> Result<Option<Proof>, DecodeError> {
-    let Some(secret) = text(headers, "keyferrysecret")? else { return Ok(None) };
-    let sent_at = text(headers, "keyferrysent")?.map(|_| time(headers, "keyferrysent")).transpose()?;
-    Ok(Some(Proof { secret: secret.to_owned(), sent_at }))
-}
-
-#[derive(Default)]
-struct Attributes {
-    table: FieldTable,
-    bytes: usize,
-}
-
-impl Attributes {
-    fn set(&mut self, name: &'static str, value: &str) {
-        // Each entry also has a length byte for its name, a type byte and a four-byte length for its value.
-        self.bytes += PREFIX.len() + name.len() + value.len() + 6;
-        self.table.insert(header(name), AMQPValue::LongString(value.into()));
+        decode(properties, body).map(|envelope| vec![Ok(envelope)])
     }
 }
 
-/// The header that an attribute is written to.
-pub(super) fn header(name: &str) -> ShortString {
-    format!("{PREFIX}{name}").into()
+/// What messages in both modes have in common.
+fn properties(received_at: Timestamp) -> BasicProperties {
+    BasicProperties::default()
+        .with_app_id("keyferry".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(u64::try_from(received_at.as_second()).unwrap_or_default())
 }
 
-/// The attribute that a header holds, under either prefix.
-pub(super) fn attribute(header: &str) -> Option<&str> {
-    header.strip_prefix(PREFIX).or_else(|| header.strip_prefix(PREFIX_OTHER))
-}
-
-/// What [`Attributes::set`] counts. A seal comes on top of that, and so does what the broker adds.
-fn attribute_bytes(header: &str, value: &AMQPValue) -> usize {
-    match (attribute(header), value) {
-        (Some(name), AMQPValue::LongString(text)) if name != seal::ATTRIBUTE => {
-            header.len() + text.as_bytes().len() + 6
-        }
-        _ => 0,
+/// The type that an envelope travels under.
+fn kind(envelope: &Envelope) -> &str {
+    match &envelope.content {
+        Content::Event(event) => &event.event_type,
+        Content::Unreadable { .. } => UNREADABLE,
     }
 }
 
@@ -223,51 +104,16 @@ fn routing_key(kind: &str) -> ShortString {
     ShortString::from(&kind[..end])
 }
 
-fn is_source_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-fn text<'a>(headers: &'a FieldTable, name: &'static str) -> Result<Option<&'a str>, DecodeError> {
-    let entries = headers.inner();
-    let value = [PREFIX, PREFIX_OTHER].iter().find_map(|prefix| entries.get(format!("{prefix}{name}").as_str()));
-    match value {
-        None => Ok(None),
-        Some(AMQPValue::LongString(text)) => {
-            // A NUL is no text to PostgreSQL: one such message in a batch would hold up all of intake.
-            let text = std::str::from_utf8(text.as_bytes()).ok().filter(|text| !text.contains('\0'));
-            text.map(Some).ok_or(DecodeError::NotText(name))
-        }
-        Some(_) => Err(DecodeError::NotText(name)),
-    }
-}
-
-/// What CloudEvents calls a non-empty string.
-fn required<'a>(headers: &'a FieldTable, name: &'static str) -> Result<&'a str, DecodeError> {
-    text(headers, name)?.filter(|value| !value.is_empty()).ok_or(DecodeError::Missing(name))
-}
-
-fn id<'a>(headers: &'a FieldTable, name: &'static str) -> Result<&'a str, DecodeError> {
-    let id = required(headers, name)?;
-    if id.len() > ID_BYTES_MAX { Err(DecodeError::TooLong { what: name, max: ID_BYTES_MAX }) } else { Ok(id) }
-}
-
-fn time(headers: &FieldTable, name: &'static str) -> Result<Timestamp, DecodeError> {
-    required(headers, name)?.parse().map_err(|source| DecodeError::NotTime { name, source })
-}
-
-fn json<'a, T: serde::Deserialize<'a>>(name: &'static str, value: &'a str) -> Result<T, DecodeError> {
-    serde_json::from_str(value).map_err(|source| DecodeError::NotJson { name, source })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use jsonschema::Validator;
+    use lapin::types::{AMQPValue, FieldTable};
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
-    use crate::domain::Person;
+    use crate::domain::{Event, Fact, Person};
+    use crate::queue::{Proof, seal};
 
     pub(crate) fn some_envelope() -> Envelope {
         Envelope {
@@ -386,14 +232,55 @@ pub(crate) mod tests {
             let keys = seal::Keys::parse(&"a-key-of-24-bytes-or-more".into()).expect("a key");
             let message = keys.seal(encode(&envelope).expect("it fits"));
             let attributes = attributes(&message);
-            let errors: Vec<String> = schema(include_str!("../../schemas/queue/attributes.json"))
+            let errors: Vec<String> = schema(include_str!("../../../schemas/queue/attributes.json"))
                 .iter_errors(&attributes).map(|error| error.to_string()).collect();
             prop_assert!(errors.is_empty(), "{errors:?}");
             if let Some(fact) = attributes.get("keyferryfact") {
                 let fact: Value = serde_json::from_str(fact.as_str().expect("text")).expect("JSON");
-                prop_assert!(schema(include_str!("../../schemas/queue/fact.json")).is_valid(&fact), "{fact}");
+                prop_assert!(schema(include_str!("../../../schemas/queue/fact.json")).is_valid(&fact), "{fact}");
             }
         }
+    }
+
+    #[test]
+    fn a_batch_is_what_the_schemas_say() {
+        let one = some_envelope();
+        let mut other = some_envelope();
+        (other.traceparent, other.proof) = (None, None);
+        let limits = Limits { events: 64, bytes: 1 << 20 };
+        let message = pack(&[&one, &other], limits).remove(0).message.expect("it fits");
+        let properties = &message.properties;
+        assert_eq!(message.routing_key.as_str(), "phone.registered");
+        assert_eq!(properties.content_type().as_ref().map(ShortString::as_str), Some(batch::MEDIA_TYPE));
+        assert_eq!(properties.delivery_mode().as_ref(), Some(&PERSISTENT));
+        assert!(properties.headers().is_none());
+
+        let batch: Value = serde_json::from_slice(&message.body).expect("JSON");
+        assert!(schema(include_str!("../../../schemas/queue/batch.json")).is_valid(&batch), "{batch}");
+        let elements = batch.as_array().expect("an array");
+        for (element, envelope) in elements.iter().zip([one, other]) {
+            let mut attributes = element.clone();
+            let object = attributes.as_object_mut().expect("an object");
+            assert_eq!(object.remove("datacontenttype"), Some("application/json".into()));
+            assert!(object.remove("data").is_some());
+            let alone = encode(&envelope).expect("it fits");
+            assert_eq!(attributes, self::attributes(&alone), "the same attributes in both modes");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_a_batch_does_not_become_one() {
+        let mut message = encode(&some_envelope()).expect("it fits");
+        message.body = Bytes::from_static(b"[]");
+        message.properties = message.properties.with_content_type(batch::MEDIA_TYPE.into());
+        let refused = unpack(&message.properties, message.body.clone()).expect_err("it has attributes of its own");
+        assert!(matches!(refused, DecodeError::BesideBatch));
+        let bare = BasicProperties::default().with_content_type(batch::MEDIA_TYPE.into());
+        for body in ["[]", "{}", "", "[{}", "[{}] []"] {
+            assert!(unpack(&bare, body).is_err(), "{body}");
+        }
+        let elements = unpack(&bare, r#"[1, {}, {"specversion": "1.0"}]"#).expect("an array");
+        assert!(elements.iter().all(Result::is_err));
     }
 
     #[test]
