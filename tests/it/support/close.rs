@@ -1,10 +1,11 @@
 //! The questions that every story with real processes ends with.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::say::say;
 use super::town::Town;
 use super::wait;
 
@@ -12,8 +13,14 @@ impl Town {
     /// The questions that every story ends with: nothing in flight, nothing parked, one end for each event that was
     /// answered 2xx and for each that came in, and our states the sandbox's: the same credentials, one for each plan
     /// that has one, and the same keys on the same phones.
+    /// A story about faults tells how long that took.
     pub(crate) async fn close(self) {
+        let began = Instant::now();
         self.settles(wait::DEADLINE).await;
+        let story = std::thread::current().name().unwrap_or_default().to_owned();
+        if story.starts_with("faults::") {
+            say(&format!("{story}: all is well {:.1} s after its last act", began.elapsed().as_secs_f64()));
+        }
     }
 
     /// [`Town::close`], and the town lives on.
