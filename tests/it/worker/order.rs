@@ -133,6 +133,8 @@ async fn play(story: &Story<'_>, case: &Case, is_shuffled: bool) -> End {
     }
     // What people tell is told in its time; what the provider tells comes after it, as it happened.
     for event in story.client.list_events(start(), story.now()).await.expect("events") {
+        // By name, and not once more by whoever listens: as something else it would contradict itself.
+        story.heard.lock().expect("no panic under the lock").insert(event.event_id.clone());
         told.extend(fact(&event.event_type, &event.body).map(|fact| (event.event_id, fact)));
     }
     deliver(story, case, is_shuffled, told).await;
