@@ -1,8 +1,9 @@
-//! How a process ends: SIGTERM or Ctrl-C begins a drain, a second one cuts it short.
+//! How a process ends: SIGTERM or Ctrl-C begins a drain, a second one cuts it short. And how it is asked to read its
+//! configuration again: SIGHUP.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The end, in two steps.
@@ -33,4 +34,27 @@ pub fn on_signals() -> io::Result<Shutdown> {
         }
     });
     Ok(shutdown)
+}
+
+/// SIGHUP, which asks a server to read its configuration again.
+pub struct Hangups {
+    signal: Signal,
+    had_terminal: bool,
+}
+
+/// Listens for SIGHUP from now on: it ends this process no more.
+pub fn on_hangups() -> io::Result<Hangups> {
+    Ok(Hangups { signal: signal(SignalKind::hangup())?, had_terminal: io::stdin().is_terminal() })
+}
+
+impl Hangups {
+    /// Resolves at the next SIGHUP; those that come before they are waited for count as one.
+    ///
+    /// `false`: it was its terminal that hung up, so whoever started it is gone and it should end as well.
+    pub async fn next(&mut self) -> bool {
+        // There is always a next signal.
+        let _ = self.signal.recv().await;
+        let has_lost_terminal = self.had_terminal && !io::stdin().is_terminal();
+        !has_lost_terminal
+    }
 }

@@ -3,7 +3,6 @@
 //! The caller has bound the ports and decides the end. What takes things in ends first, what makes them durable after
 //! it, so that nothing that was begun is left without its answer; the ops port is the last to go.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,7 +26,7 @@ use crate::queue::opening::Opening;
 use crate::queue::rabbitmq::{self, AddressError, State};
 use crate::queue::{Envelope, PULLED, Publisher, direct};
 use crate::receiver::parse::{Headers, Shape};
-use crate::receiver::{self, Receiver};
+use crate::receiver::{self, Receiver, Roster, Source};
 use crate::store::{self, ParkedItem, Store, StoreError};
 use crate::sweep::{ReadListed, Sweep};
 use crate::worker::Worker;
@@ -63,16 +62,19 @@ pub enum StartError {
     Incomplete(&'static str),
 }
 
-/// Runs a role until `shutdown`. Returns how much was left unfinished: 0 is a clean end.
+/// Runs a role until `shutdown`, with the sources that `roster` holds at any time. Returns how much was left unfinished: 0
+/// is a clean end.
 pub async fn run(
     role: Role,
     config: Config,
+    roster: watch::Receiver<Arc<Roster>>,
     listeners: Listeners,
     surroundings: Surroundings,
     shutdown: &Shutdown,
 ) -> Result<usize, StartError> {
     let running = async {
-        let mut parts = Parts { surroundings, checks: Vec::new(), early: Group::default(), late: Group::default() };
+        let (early, late) = (Group::default(), Group::default());
+        let mut parts = Parts { surroundings, roster, checks: Vec::new(), early, late };
         match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
             Some(Ok(())) => shutdown.soft.cancelled().await,
             Some(Err(error)) => return Err(error),
@@ -109,6 +111,7 @@ impl Group {
 /// The parts of a role, begun one after the other.
 struct Parts {
     surroundings: Surroundings,
+    roster: watch::Receiver<Arc<Roster>>,
     checks: Vec<Check>,
     /// What takes things in, and what works on them.
     early: Group,
@@ -120,7 +123,7 @@ impl Parts {
     /// Every port answers before anything else is waited for: what cannot be served yet is refused with its reason.
     async fn start(&mut self, role: Role, mut config: Config, listeners: Listeners) -> Result<(), StartError> {
         let tell = role.works().then(|| self.watch_store());
-        let opening = if role.receives() { self.entrance(&mut config, listeners.receiver)? } else { None };
+        let opening = if role.receives() { self.entrance(&config, listeners.receiver)? } else { None };
         let behind = if role.works() { Behind::Opening } else { Behind::Nothing };
         self.metrics();
         let token = config.ops_token.take();
@@ -131,7 +134,7 @@ impl Parts {
         if let Some(opening) = opening {
             opening.open(self.direct(&config, &store));
         }
-        let api = self.work(&config, store.clone())?;
+        let api = self.work(role, &config, store.clone())?;
         front.replace(self.router(token, Behind::Api(api)));
         // Last, because whoever hears that all is ready begins.
         tell.send_modify(|state| *state = Ok(store));
@@ -190,7 +193,7 @@ impl Parts {
     }
 
     /// The receiver, and the queue that it publishes into: RabbitMQ, or what is returned, to be opened with the store.
-    fn entrance(&mut self, config: &mut Config, listener: Option<TcpListener>) -> Result<Option<Opening>, StartError> {
+    fn entrance(&mut self, config: &Config, listener: Option<TcpListener>) -> Result<Option<Opening>, StartError> {
         if let Some(settings) = &config.rabbitmq {
             let publisher = self.rabbitmq(settings)?;
             self.receiver(config, listener, publisher)?;
@@ -227,20 +230,20 @@ impl Parts {
 
     fn receiver(
         &mut self,
-        config: &mut Config,
+        config: &Config,
         listener: Option<TcpListener>,
         publisher: Arc<dyn Publisher>,
     ) -> Result<(), StartError> {
         let listener = listener.ok_or(StartError::Incomplete("port for the receiver"))?;
-        let sources = std::mem::take(&mut config.sources);
-        let receiver = Receiver::new(sources, publisher, Arc::clone(&self.surroundings.clock), config.receiver);
+        let (roster, clock) = (self.roster.clone(), Arc::clone(&self.surroundings.clock));
+        let receiver = Receiver::following(roster, publisher, clock, config.receiver);
         let serving = http::serve(listener, receiver::router(receiver), config.http.clone(), self.early.end.clone());
         self.early.spawn(serving);
         Ok(())
     }
 
     /// Intake (where there is a broker to take in from), the worker and the sweep. Returns what the API needs.
-    fn work(&mut self, config: &Config, store: Store) -> Result<ops::Api, StartError> {
+    fn work(&mut self, role: Role, config: &Config, store: Store) -> Result<ops::Api, StartError> {
         let Surroundings { clock, entropy, .. } = self.surroundings.clone();
         if let Some(settings) = &config.rabbitmq {
             let inbox = Arc::new(store.clone());
@@ -274,13 +277,14 @@ impl Parts {
             sweep.run(end).await;
             0
         });
-        let shapes = config.shapes.clone();
+        let (roster, listed) = (self.roster.clone(), self.roster.clone());
         Ok(ops::Api {
             store,
             provider,
             clock,
             calls,
-            reread: Arc::new(move |item| read_again(&shapes, item)),
+            secrets: if role.receives() { Some(Arc::new(move || secret_names(&listed.borrow()))) } else { None },
+            reread: Arc::new(move |item| read_again(&roster.borrow(), item)),
             shutdown: self.late.end.clone(),
         })
     }
@@ -314,8 +318,14 @@ async fn calls(paced: Paced, in_flight_max: u32) -> Result<wire::Calls, StoreErr
     Ok(wire::Calls { in_flight_max, rate })
 }
 
-fn read_again(shapes: &BTreeMap<String, Shape>, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
-    let shape = shapes.get(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
+fn secret_names(roster: &Roster) -> ops::SecretNames {
+    let names = |source: &Source| source.scheme().names().into_iter().map(ToString::to_string).collect();
+    roster.iter().map(|source| (source.name().to_string(), names(source))).collect()
+}
+
+fn read_again(roster: &Roster, item: &ParkedItem) -> Result<Vec<Envelope>, String> {
+    let shape =
+        roster.shape(&item.source).ok_or("its source is not configured here, so nobody knows how to read it")?;
     let body = Bytes::from(item.body.clone());
     let read = receiver::reread(shape, &item.source, &item.delivery_id, item.received_at, &item.headers, body);
     read.map_err(|error| error.to_string())

@@ -86,7 +86,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// Lines of whole words; a word that is longer has a line of its own.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

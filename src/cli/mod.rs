@@ -4,6 +4,7 @@ mod check;
 pub mod client;
 mod demo;
 mod doctor;
+mod explain;
 mod roles;
 mod sandbox;
 pub mod send;
@@ -68,6 +69,10 @@ enum Command {
         #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
         config: Option<PathBuf>,
     },
+    /// Say why a webhook that was caught is not taken, and what would become of it; nothing is sent
+    ///
+    /// Ends with 0 if the receiver would take it, and with 1 if not.
+    Explain(explain::Args),
     #[command(flatten)]
     Client(client::Command),
     /// Look at configuration, store, broker, provider, clocks and ports; say what is wrong and what to do
@@ -173,6 +178,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> 
             Command::Work(args) => roles::run(Role::Work, args, environment, surroundings()?).await,
             Command::Sandbox(args) => sandbox::run(args, Arc::new(SystemClock)).await.map(|()| ExitCode::SUCCESS),
             Command::Send { send, config } => roles::send(send, config.as_deref(), environment).await,
+            Command::Explain(args) => explain::run(&args, environment, &SystemClock),
             Command::Client(command) => ask(command, environment).await,
             Command::Doctor(args) => doctor::run(args, environment).await,
             Command::Migrate(args) => roles::migrate(args, environment).await,

@@ -10,9 +10,10 @@ use tokio::net::TcpListener;
 
 use super::{Environment, ServerArgs, StoreArgs, send};
 use crate::clock::{SystemClock, SystemEntropy};
-use crate::config::{self, Flags, Role};
+use crate::config::{self, Config, Flags, Reload, Reloaded, Role};
+use crate::lifecycle::{self, Hangups, Shutdown};
 use crate::service::{self, Listeners, Surroundings};
-use crate::{lifecycle, store};
+use crate::store;
 
 pub(super) async fn run(
     role: Role,
@@ -20,8 +21,15 @@ pub(super) async fn run(
     environment: &Environment,
     surroundings: Surroundings,
 ) -> anyhow::Result<ExitCode> {
-    let config = config::load(role, &args.flags(), environment, args.store.file()?.as_deref())?;
     let shutdown = lifecycle::on_signals().context("signals cannot be listened for")?;
+    // Listened for before the first reading, so that no change after it goes unseen.
+    let hangups = lifecycle::on_hangups().context("signals cannot be listened for")?;
+    let environment = environment.clone();
+    let read = move || -> anyhow::Result<Config> {
+        Ok(config::load(role, &args.flags(), &environment, args.store.file()?.as_deref())?)
+    };
+    let config = read()?;
+    let reload = Reload::of(&config, read);
     let receiver = if role.receives() {
         Some(bind(config.listen, "the receiver", "--listen or KEYFERRY_LISTEN").await?)
     } else {
@@ -29,7 +37,9 @@ pub(super) async fn run(
     };
     let ops = bind(config.ops_listen, "the ops API", "--ops-listen or KEYFERRY_OPS_LISTEN").await?;
     announce(role, &config, receiver.as_ref(), &ops)?;
-    let left = service::run(role, config, Listeners { receiver, ops }, surroundings, &shutdown).await?;
+    let roster = reload.roster();
+    tokio::spawn(reload_on_hangups(reload, hangups, shutdown.clone()));
+    let left = service::run(role, config, roster, Listeners { receiver, ops }, surroundings, &shutdown).await?;
     if left > 0 {
         tracing::warn!(left, "ended with work in hand; it will be taken up again");
         return Ok(ExitCode::FAILURE);
@@ -38,21 +48,41 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads the configuration again at each SIGHUP.
+async fn reload_on_hangups<F>(mut reload: Reload<F>, mut hangups: Hangups, shutdown: Shutdown)
+where
+    F: FnMut() -> anyhow::Result<Config>,
+{
+    while hangups.next().await {
+        match tokio::task::block_in_place(|| reload.step()) {
+            Ok(Reloaded { changes, left }) => {
+                let changes = if changes.is_empty() { "no source has changed".to_owned() } else { changes.join("; ") };
+                tracing::info!("the configuration was read again: {changes}");
+                if !left.is_empty() {
+                    let settings = left.join(", ");
+                    tracing::warn!(settings, "settings have changed that count from the next start on, not before");
+                }
+            }
+            Err(error) => {
+                let why = error.to_string().replace(":\n  ", ": ").replace("\n  ", "; ");
+                tracing::error!(why, "the configuration was read again and is refused: everything stays as it was");
+            }
+        }
+    }
+    tracing::info!("the terminal that this was started from has hung up");
+    shutdown.soft.cancel();
+}
+
 async fn bind(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("{what} cannot listen on {address}; set {setting} to a free address"))
 }
 
-fn announce(
-    role: Role,
-    config: &config::Config,
-    receiver: Option<&TcpListener>,
-    ops: &TcpListener,
-) -> anyhow::Result<()> {
+fn announce(role: Role, config: &Config, receiver: Option<&TcpListener>, ops: &TcpListener) -> anyhow::Result<()> {
     if let Some(receiver) = receiver {
         let address = receiver.local_addr()?;
-        for source in &config.sources {
+        for source in config.roster.iter() {
             tracing::info!("takes {} webhooks at http://{address}/webhooks/{}", source.kind().as_str(), source.name());
         }
     }

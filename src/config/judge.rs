@@ -11,15 +11,17 @@ mod worker;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::file::{self, File};
-use super::layers::Origins;
+use super::layers::{Origins, Said};
 use super::{Config, Problem, Role};
 use crate::queue::direct;
+use crate::receiver::Roster;
 use crate::{http, receiver};
 
 /// Notes mistakes, and goes on with a stand-in so that it finds the next one too.
@@ -38,7 +40,7 @@ impl<'e> Judge<'e> {
         self.problems.push(Problem::new(&self.origins.name(path), &what.to_string()));
     }
 
-    pub(super) fn config(&mut self, role: Role, file: File) -> Config {
+    pub(super) fn config(&mut self, role: Role, file: File, said: Said) -> Config {
         let listen = self.address("receiver.listen", &file.receiver.listen);
         let ops_listen = self.address("ops.listen", &file.ops.listen);
         let ops_token = file.ops.token.filter(|token| !token.expose_secret().is_empty());
@@ -75,8 +77,7 @@ impl<'e> Judge<'e> {
                 drain: Duration::from_secs(file.receiver.drain_seconds),
                 ..http::Limits::default()
             },
-            sources,
-            shapes,
+            roster: Arc::new(Roster::new(sources).reading(shapes)),
             ops_listen,
             ops_token,
             store_url: file.store.url,
@@ -92,6 +93,7 @@ impl<'e> Judge<'e> {
             worker,
             sweep,
             missed_source: file.sweep.missed_source,
+            said,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Flags over environment over file: three layers laid into one table before anything is judged, so that a mistake is
 //! found the same way wherever it was made, and named by where it was made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::Problem;
@@ -34,6 +35,23 @@ impl Origins {
     pub(super) fn name(&self, path: &str) -> String {
         self.0.get(path).map_or_else(|| path.to_owned(), |origin| format!("{origin} ({path})"))
     }
+}
+
+/// What each setting says, for telling whether it says the same later: digests, since some are secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said(BTreeMap<String, [u8; 32]>);
+
+impl Said {
+    /// The settings that `newer` has otherwise, or only one of the two has.
+    pub(super) fn changes(&self, newer: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.0.keys().chain(newer.0.keys()).collect();
+        names.into_iter().filter(|name| self.0.get(*name) != newer.0.get(*name)).cloned().collect()
+    }
+}
+
+fn digest(value: &Value) -> [u8; 32] {
+    // Every value that TOML has becomes JSON.
+    Sha256::digest(serde_json::to_vec(value).unwrap_or_default()).into()
 }
 
 pub(super) struct Layers {
@@ -94,6 +112,20 @@ impl Layers {
             sources.push(Value::Table(source));
             self.origins.0.insert(format!("sources.{name}"), variable.to_owned());
         }
+    }
+
+    /// What every setting says, but for the sources.
+    pub(super) fn said(&self) -> Said {
+        let mut said = BTreeMap::new();
+        for (section, value) in self.table.iter().filter(|(section, _)| *section != "sources") {
+            match value {
+                Value::Table(table) => {
+                    said.extend(table.iter().map(|(key, value)| (format!("{section}.{key}"), digest(value))));
+                }
+                value => drop(said.insert(section.clone(), digest(value))),
+            }
+        }
+        Said(said)
     }
 
     /// Reads all sections; what cannot be read is noted and left at its default.

@@ -5,18 +5,23 @@
 pub mod file;
 mod judge;
 mod layers;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
 use crate::queue::{direct, rabbitmq};
+use crate::receiver::Roster;
 use crate::{http, provider, receiver, sweep, worker};
 use judge::Judge;
-use layers::Layers;
+use layers::{Layers, Said};
+
+pub use reload::{Reload, Reloaded};
 
 /// What the program is asked to be: each role needs other settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,9 +94,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub receiver: receiver::Limits,
     pub http: http::Limits,
-    pub sources: Vec<receiver::Source>,
-    /// What the bodies of each source look like, also for a role that receives nothing: to read again what was parked.
-    pub shapes: BTreeMap<String, receiver::parse::Shape>,
+    /// Who may send; for a role that receives nothing, only what their bodies look like: to read again what was parked.
+    pub roster: Arc<Roster>,
     pub ops_listen: SocketAddr,
     pub ops_token: Option<SecretString>,
     pub store_url: SecretString,
@@ -106,6 +110,8 @@ pub struct Config {
     pub sweep: sweep::Settings,
     /// The source whose webhooks bring what the provider lists.
     pub missed_source: String,
+    /// What the layers said, beside the sources.
+    said: Said,
 }
 
 /// Lays the layers, reads them, and judges the result for `role`.
@@ -141,17 +147,20 @@ pub fn examine(
             layers.set(flag, section, key, value);
         }
     }
+    let said = layers.said();
     let file = layers.read();
     let mut judge = Judge::new(layers.problems, layers.origins, environment);
-    let config = judge.config(role, file);
+    let config = judge.config(role, file, said);
     (config, judge.problems)
 }
 
-/// What `keyferry send` needs to know.
+/// What `keyferry send` and `keyferry explain` need to know.
 pub struct Senders {
     /// Every source that is configured, whatever the role would receive.
     pub sources: Vec<receiver::Source>,
     pub receiver_url: Url,
+    /// The largest body that the receiver takes.
+    pub body_bytes_max: usize,
 }
 
 /// Reads the sources and the receiver's address from the same layers as everything else, and judges only these.
@@ -166,7 +175,9 @@ pub fn senders(environment: &BTreeMap<String, String>, file: Option<&str>) -> Re
     // Listening on all addresses, it can be reached on this machine's own.
     let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
     match Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.port()))) {
-        Ok(receiver_url) if judge.problems.is_empty() => Ok(Senders { sources, receiver_url }),
+        Ok(receiver_url) if judge.problems.is_empty() => {
+            Ok(Senders { sources, receiver_url, body_bytes_max: file.receiver.body_bytes_max })
+        }
         Ok(_) => Err(Problems(judge.problems)),
         Err(error) => Err(Problems::of_one("receiver.listen", &error.to_string())),
     }
@@ -194,7 +205,7 @@ mod tests {
         let variables = [("SEAM_API_KEY", "seam_test1_key"), ("SEAM_WEBHOOK_SECRET", SECRET)];
         let config = load(Role::Run, &Flags::default(), &environment(&variables), None).expect("a configuration");
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.sources.len(), 1);
+        assert_eq!(config.roster.iter().count(), 1);
         assert!(config.rabbitmq.is_none());
     }
 

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::{Patient, Report};
 use crate::clock::{Clock, Entropy};
+use crate::domain::event::SEAM_EVENT_TYPES;
 use crate::provider::{Inspection, Provider as _, SeamClient, Webhook};
-use crate::receiver::parse::ACTED_ON;
 use crate::receiver::verify::{Secret, standard_webhooks};
 use crate::receiver::{Kind, Source};
 use crate::store::{EventRecord, Store, StoreError};
@@ -42,7 +42,7 @@ pub(super) async fn look(patient: &Patient<'_>, clock: &Arc<dyn Clock>, entropy:
         Ok(webhooks) => {
             report.ok(format!("{host} answers, and takes the API key"));
             look_at_webhooks(patient, &webhooks, &mut report, &**clock);
-            if patient.config.sources.iter().any(|source| source.kind() == Kind::Seam) {
+            if patient.config.roster.iter().any(|source| source.kind() == Kind::Seam) {
                 compare_events(patient, &client, clock, entropy, &mut report).await;
             }
         }
@@ -64,7 +64,7 @@ pub(super) async fn look(patient: &Patient<'_>, clock: &Arc<dyn Clock>, entropy:
 
 /// Each source of the provider's has a webhook there, which tells enough and signs with a secret of ours.
 fn look_at_webhooks(patient: &Patient<'_>, webhooks: &[Webhook], report: &mut Report, clock: &dyn Clock) {
-    for source in patient.config.sources.iter().filter(|source| source.kind() == Kind::Seam) {
+    for source in patient.config.roster.iter().filter(|source| source.kind() == Kind::Seam) {
         let path = format!("/webhooks/{}", source.name());
         let ours: Vec<&Webhook> = webhooks.iter().filter(|webhook| ends_in(&webhook.url, &path)).collect();
         if ours.is_empty() {
@@ -82,7 +82,7 @@ fn look_at_webhooks(patient: &Patient<'_>, webhooks: &[Webhook], report: &mut Re
 fn look_at_webhook(webhook: &Webhook, source: &Source, report: &mut Report, clock: &dyn Clock) {
     let address = shown(&webhook.url);
     let is_told = |wanted: &&str| webhook.event_types.iter().any(|it| it == "*" || it == *wanted);
-    let missing: Vec<&str> = ACTED_ON.into_iter().filter(|wanted| !is_told(wanted)).collect();
+    let missing: Vec<&str> = SEAM_EVENT_TYPES.into_iter().filter(|wanted| !is_told(wanted)).collect();
     let before = report.findings.len();
     if !missing.is_empty() {
         report.problem(
@@ -140,8 +140,11 @@ async fn compare_events(
     let until = crate::clock::add(now, -ON_THEIR_WAY);
     let Ok(listed) = client.list_events(since, until).await else { return };
     let due = listed.into_iter().rev();
-    let ids: Vec<String> =
-        due.filter(|it| ACTED_ON.contains(&it.event_type.as_str())).map(|it| it.event_id).take(COMPARED_MAX).collect();
+    let ids: Vec<String> = due
+        .filter(|it| SEAM_EVENT_TYPES.contains(&it.event_type.as_str()))
+        .map(|it| it.event_id)
+        .take(COMPARED_MAX)
+        .collect();
     if ids.is_empty() {
         return;
     }

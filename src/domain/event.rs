@@ -6,6 +6,20 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Seam's types of events that we act on: what a webhook there has to be subscribed to, and what its list of events is
+/// asked for. All of them are there since the beginning of Seam's published types; one that Seam did not know would be
+/// refused.
+pub const SEAM_EVENT_TYPES: [&str; 8] = [
+    "access_method.issued",
+    "acs_credential.deleted",
+    "acs_credential.invalidated",
+    "acs_credential.issued",
+    "acs_credential.reissued",
+    "acs_user.deleted",
+    "enrollment_automation.deleted",
+    "phone.deactivated",
+];
+
 /// One thing that happened, as its sender identified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

@@ -6,10 +6,12 @@
 pub mod event;
 pub mod issuance;
 pub mod ledger;
+pub mod name;
 pub mod outcome;
 pub mod phone;
 pub mod plan;
 pub mod rhythm;
+pub mod secret_use;
 pub mod text;
 
 pub use event::{Event, Fact, Person};
@@ -19,3 +21,4 @@ pub use outcome::{Backoff, Outcome};
 pub use phone::{KeyStatus, Phone, PhoneKey};
 pub use plan::{FieldError, Plan, PlanSpec};
 pub use rhythm::Rhythm;
+pub use secret_use::SecretUse;

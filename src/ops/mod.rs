@@ -15,9 +15,11 @@ mod plans;
 mod reply;
 mod request;
 mod scrape;
+mod sources;
 mod status;
 pub mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -67,9 +69,14 @@ pub struct Api {
     pub calls: Arc<Calls>,
     /// Reads a parked delivery again, as its source's receiver would now; or says why it still cannot be read.
     pub reread: Arc<Reread>,
+    /// The names of the secrets that webhooks may be signed with now; `None` where this process receives none.
+    pub secrets: Option<Arc<dyn Fn() -> SecretNames + Send + Sync>>,
     /// Ends the streams, which would otherwise outlast every drain.
     pub shutdown: CancellationToken,
 }
+
+/// By source, in the order of their configuration.
+pub type SecretNames = BTreeMap<String, Vec<String>>;
 
 pub type Calls = dyn Fn() -> BoxFuture<'static, Result<wire::Calls, StoreError>> + Send + Sync;
 pub type Reread = dyn Fn(&ParkedItem) -> Result<Vec<Envelope>, String> + Send + Sync;

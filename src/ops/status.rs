@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::Desk;
 use super::reply::Answer;
 use super::wire::{self, Time};
-use crate::domain::{KeyStatus, Status};
+use super::{Desk, sources};
+use crate::domain::{KeyStatus, SecretUse, Status};
 use crate::store::{InboxCounts, Store, StoreError};
 
 /// The store's numbers.
@@ -20,6 +20,7 @@ pub(super) struct Standing {
     pub(super) issuances: BTreeMap<String, i64>,
     pub(super) overdue: i64,
     pub(super) phone_keys: BTreeMap<String, i64>,
+    pub(super) secret_uses: Vec<SecretUse>,
     pub(super) ledger_head: i64,
 }
 
@@ -33,6 +34,7 @@ impl Standing {
             overdue: store.overdue_count().await?,
             issuances: complete(Status::ALL.map(Status::as_str), issuances),
             phone_keys: complete(key_statuses.map(KeyStatus::as_str), phone_keys),
+            secret_uses: store.secret_uses().await?,
             ledger_head: store.ledger_head().await?,
         })
     }
@@ -49,6 +51,7 @@ pub(super) async fn get(State(desk): State<Arc<Desk>>) -> Answer<Json<wire::Stat
     let standing = Standing::read(&desk.api.store).await?;
     let calls = (desk.api.calls)().await?;
     let now = desk.api.clock.now();
+    let configured = desk.api.secrets.as_ref().map(|names| names());
     let oldest = standing.inbox.oldest_received_at;
     Ok(Json(wire::Status {
         at: Time(now),
@@ -68,6 +71,7 @@ pub(super) async fn get(State(desk): State<Arc<Desk>>) -> Answer<Json<wire::Stat
         issuances: standing.issuances,
         overdue: standing.overdue,
         phone_keys: standing.phone_keys,
+        sources: sources::told(&standing.secret_uses, configured.as_ref(), now),
         ledger_head: standing.ledger_head,
     }))
 }

@@ -268,7 +268,31 @@ pub struct Status {
     /// Of these: how many have a phone that has waited too long for its key.
     pub overdue: i64,
     pub phone_keys: BTreeMap<String, i64>,
+    pub sources: Vec<Source>,
     pub ledger_head: i64,
+}
+
+/// A sender, as far as it has sent anything or this process receives it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Source {
+    pub name: String,
+    /// How old the last signature was when it came; negative: how early.
+    pub clock_skew_seconds: Option<i64>,
+    pub secrets: Vec<Secret>,
+}
+
+/// By its name.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Secret {
+    pub name: String,
+    /// Whether a webhook may be signed with it now; `None` where this process receives none.
+    pub configured: Option<bool>,
+    /// How many events it has proven, their copies included.
+    pub events: i64,
+    pub first_used_at: Option<Time>,
+    pub last_used_at: Option<Time>,
+    /// See [`domain::SecretUse::is_safe_to_remove`].
+    pub safe_to_remove: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::domain::Person;
+use crate::domain::event::SEAM_EVENT_TYPES;
 
 const CREDENTIALS_CREATE: Call = Call::once("/acs/credentials/create");
 const CREDENTIALS_GET: Call = Call::repeatable("/acs/credentials/get");
@@ -41,19 +42,6 @@ const ENROLLMENT_LAUNCH: Call = Call::once("/user_identities/enrollment_automati
 
 /// Events asked for at a time: Seam's own default, said aloud because the end of the list is told by a short page.
 const EVENTS_PER_PAGE: usize = 500;
-
-/// The types that we act on. A workspace has many more, and all of them since the beginning of Seam's published types:
-/// one that Seam did not know would be refused.
-const EVENT_TYPES: [&str; 8] = [
-    "access_method.issued",
-    "acs_credential.deleted",
-    "acs_credential.invalidated",
-    "acs_credential.issued",
-    "acs_credential.reissued",
-    "acs_user.deleted",
-    "enrollment_automation.deleted",
-    "phone.deactivated",
-];
 
 /// Seam, or anything that speaks like it.
 pub struct SeamClient {
@@ -235,7 +223,8 @@ impl Provider for SeamClient {
     /// Seam's event list has no cursor, only an offset that it calls unstable: an event that happens while pages are
     /// turned shifts them. A shift can repeat an event, which the ids tell, and cannot skip one.
     async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
-        let mut request = json!({ "between": [since, until], "event_types": EVENT_TYPES, "limit": EVENTS_PER_PAGE });
+        let mut request =
+            json!({ "between": [since, until], "event_types": SEAM_EVENT_TYPES, "limit": EVENTS_PER_PAGE });
         let (mut events, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0);
         for _ in 0..self.pages_max {
             let items = self.call(EVENTS_LIST, &request, wire::page::<ListedEvent>).await?.items;

@@ -5,6 +5,7 @@
 //! attempt. The receiver knows no store, no provider and no broker: neither can make it refuse a webhook.
 
 mod body;
+pub mod explain;
 mod head;
 mod meters;
 mod observe;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 
+use super::parse::Shape;
 use super::source::Source;
 use super::verify::standard_webhooks::Family;
 use super::verify::{Refusal, Refused, Secret, Verified, standard_webhooks};
@@ -19,6 +20,8 @@ use super::verify::{Refusal, Refused, Secret, Verified, standard_webhooks};
 #[derive(Debug)]
 pub struct Roster {
     sources: BTreeMap<Arc<str>, Source>,
+    /// Of sources that others receive.
+    shapes: BTreeMap<String, Shape>,
     /// Stands in for a source that does not exist, so that asking for one takes the same steps as a wrong signature.
     nobody: Source,
     /// Every header in which any source proves itself.
@@ -43,8 +46,47 @@ impl Roster {
                 .collect(),
             secrets_max: sources.values().map(|source| source.scheme().names().len()).max().unwrap_or(1),
             sources,
+            shapes: BTreeMap::new(),
             decoy: Secret::decoy(),
         }
+    }
+
+    /// Knows how to read the bodies of these sources as well, so that what was parked can be read again, whoever
+    /// received it.
+    #[must_use]
+    pub fn reading(self, shapes: BTreeMap<String, Shape>) -> Self {
+        Self { shapes, ..self }
+    }
+
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&Shape> {
+        self.sources.get(name).map(Source::shape).or_else(|| self.shapes.get(name))
+    }
+
+    /// What is different in `newer`, a sentence each, by the names of sources and secrets.
+    #[must_use]
+    pub fn changes(&self, newer: &Self) -> Vec<String> {
+        let sources: BTreeSet<&Arc<str>> = self.sources.keys().chain(newer.sources.keys()).collect();
+        let mut changes = Vec::new();
+        for name in &sources {
+            match (self.sources.get(*name), newer.sources.get(*name)) {
+                (Some(old), Some(new)) => {
+                    changes.extend(old.changes(new).into_iter().map(|change| format!("source `{name}`: {change}")));
+                }
+                (None, _) => changes.push(format!("source `{name}` is new")),
+                (_, None) => changes.push(format!("source `{name}` is gone")),
+            }
+        }
+        let elsewhere: BTreeSet<&String> = self.shapes.keys().chain(newer.shapes.keys()).collect();
+        for name in elsewhere.into_iter().filter(|name| !sources.contains(&Arc::from(name.as_str()))) {
+            match (self.shapes.get(name), newer.shapes.get(name)) {
+                (Some(old), Some(new)) if old == new => {}
+                (None, _) => changes.push(format!("bodies of `{name}` can be read")),
+                (_, None) => changes.push(format!("bodies of `{name}` can be read no more")),
+                _ => changes.push(format!("bodies of `{name}` are read in another way")),
+            }
+        }
+        changes
     }
 
     #[must_use]

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::name;
+
 use super::meters::Meters;
 use super::parse::{Headers, Item, Shape};
 use super::verify::standard_webhooks::Family;
 use super::verify::{Refusal, Refused, Scheme, Secret, SecretError, SecretName, StandardWebhooks, Verified, numbered};
 
-/// Bytes of a source's name.
-const NAME_BYTES_MAX: usize = 64;
 /// A wider window would not be a check of freshness any more.
 const TOLERANCE_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// More live secrets than a rotation can need; each is tried on every request.
@@ -67,7 +67,7 @@ pub struct Source {
 /// What is wrong with a source's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    #[error("a source's name is 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and `-`")]
+    #[error("a source's name is 1 to {} characters of a-z, 0-9 and `-`", name::SOURCE_BYTES_MAX)]
     Name,
     #[error("a source needs at least one secret: there is no way to receive without verification")]
     NoSecret,
@@ -96,9 +96,7 @@ impl Source {
         shape: Shape,
         tolerance: SignedDuration,
     ) -> Result<Self, SourceError> {
-        let name_is_good = (1..=NAME_BYTES_MAX).contains(&name.len())
-            && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if !name_is_good {
+        if !name::is_source(name) {
             return Err(SourceError::Name);
         }
         check_names(&scheme.names())?;
@@ -153,6 +151,28 @@ impl Source {
 
     pub(super) fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// What is different in `newer`, the same source configured again. No secret is in it, only their names.
+    pub(super) fn changes(&self, newer: &Self) -> Vec<String> {
+        let (old, new) = (self.scheme.keys(), newer.scheme.keys());
+        let mut changes = Vec::new();
+        for (name, key) in &new {
+            match old.iter().find(|(known, _)| known == name) {
+                None => changes.push(format!("secret `{name}` is new")),
+                Some((_, known)) if known != key => changes.push(format!("secret `{name}` is another")),
+                Some(_) => {}
+            }
+        }
+        let is_gone = |name: &&SecretName| !new.iter().any(|(kept, _)| kept == name);
+        changes.extend(old.iter().map(|(name, _)| *name).filter(is_gone).map(|it| format!("secret `{it}` is gone")));
+        let is_otherwise_equal = (self.kind, self.tolerance, &self.shape)
+            == (newer.kind, newer.tolerance, &newer.shape)
+            && self.scheme.has_settings_of(&newer.scheme);
+        if !is_otherwise_equal {
+            changes.push("its settings are others".to_owned());
+        }
+        changes
     }
 
     /// Proves that this source sent the body.

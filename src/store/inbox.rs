@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::bulk::Fresh;
 use super::sql::{Tx, Value};
-use super::{Store, StoreError, append, copies, parked};
+use super::{Store, StoreError, append, copies, parked, secret_uses};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
 
@@ -25,6 +25,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let entries = insert(&mut tx, now, &batch).await?;
         let fresh = entries.iter().filter(|entry| entry.kind == Kind::EventReceived).count();
+        secret_uses::count(&mut tx, &batch).await?;
         append(&mut tx, now, entries).await?;
         self.commit(tx).await?;
         self.arrivals.notify_one();

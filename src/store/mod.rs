@@ -25,6 +25,7 @@ mod prune;
 mod reads;
 mod record;
 mod rows;
+mod secret_uses;
 mod sql;
 mod sqlite;
 mod tallies;

@@ -25,18 +25,20 @@ pub struct Pruned {
     pub parked: u64,
     pub plans: u64,
     pub phones: u64,
+    pub secret_uses: u64,
 }
 
 impl Pruned {
     /// By table, for whoever counts.
     #[must_use]
-    pub fn by_table(self) -> [(&'static str, u64); 5] {
+    pub fn by_table(self) -> [(&'static str, u64); 6] {
         [
             ("ledger", self.ledger),
             ("events", self.events),
             ("parked", self.parked),
             ("plans", self.plans),
             ("phones", self.phones),
+            ("secret_uses", self.secret_uses),
         ]
     }
 }
@@ -56,6 +58,7 @@ impl Store {
             events: self.remove(EVENTS, old_event).await?,
             plans: self.prune_plans(before(retention.plans), batch).await?,
             phones: self.remove(PHONES, old_plan).await?,
+            secret_uses: self.remove(SECRET_USES, [before(retention.ledger).into(), batch.into()]).await?,
         })
     }
 
@@ -132,6 +135,11 @@ const PHONES: &str = "
         WHERE phones.is_active = 0 AND phones.changed_at < $1
           AND NOT EXISTS (SELECT 1 FROM phone_keys WHERE phone_keys.device_id = phones.device_id)
         ORDER BY phones.changed_at LIMIT $2)";
+
+/// A secret that was not used for as long as the ledger reaches back.
+const SECRET_USES: &str = "
+    DELETE FROM secret_uses WHERE (source, secret) IN (
+        SELECT source, secret FROM secret_uses WHERE last_used_at < $1 ORDER BY last_used_at LIMIT $2)";
 
 /// Removes a plan with all that hangs on it, unless it was put again in the meantime.
 async fn remove_plan(tx: &mut Tx, plan_key: &str, before: Timestamp) -> Result<bool, StoreError> {

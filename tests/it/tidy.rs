@@ -32,7 +32,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         &["clock", "config", "http", "lifecycle", "ops", "provider", "queue", "receiver", "store", "sweep", "worker"],
     ),
     // Looks at everything from outside.
-    ("doctor", &["clock", "config", "provider", "queue", "receiver", "store"]),
+    ("doctor", &["clock", "config", "domain", "provider", "queue", "receiver", "store"]),
     (
         "cli",
         &[

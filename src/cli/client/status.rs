@@ -7,7 +7,10 @@ use clap::Args as ClapArgs;
 use super::api::Client;
 use super::out::{Out, Span};
 use super::words;
-use crate::ops::wire::{CallRate, Calls, Checked, Inbox, Status};
+use crate::ops::wire::{CallRate, Calls, Checked, Inbox, Source, Status, Time};
+
+/// Of a clock that is wrong, or a delivery that was held up: below it is the way of the network.
+const SKEW_SECONDS_SHOWN: i64 = 30;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -41,6 +44,9 @@ pub(super) async fn run(args: &Args, client: &Client, out: &mut Out<'_>) -> anyh
         out.line([label("overdue"), Span::bad(status.overdue.to_string()), what])?;
     }
     out.line([label("phone keys"), counted(&status.phone_keys)])?;
+    for (index, source) in status.sources.iter().enumerate() {
+        sender(if index == 0 { "senders" } else { "" }, source, &status.at, out)?;
+    }
     out.line([label("ledger"), format!("{} lines", status.ledger_head).into()])?;
     Ok(())
 }
@@ -63,6 +69,36 @@ fn inbox(inbox: &Inbox, out: &mut Out<'_>) -> anyhow::Result<()> {
     out.line([label("inbox"), counts.into(), Span::faint(format!("  the oldest came in {} ago", words::age(age)))])?;
     for reason in &inbox.reasons {
         out.line([label(""), Span::pending(format!("{} × ", reason.count)), reason.why.as_str().into()])?;
+    }
+    Ok(())
+}
+
+/// A line for a source, and one for each secret where there is something to choose.
+fn sender(title: &str, source: &Source, now: &Time, out: &mut Out<'_>) -> anyhow::Result<()> {
+    let skew = source.clock_skew_seconds.filter(|skew| skew.abs() >= SKEW_SECONDS_SHOWN).map(|skew| {
+        let (age, way) = (words::age(skew.abs()), if skew < 0 { "in the future" } else { "old" });
+        Span::pending(format!("  its last signature was {age} {way} when it came; compare the clocks"))
+    });
+    let mut spans = vec![label(title), Span::from(source.name.as_str())];
+    spans.extend(skew);
+    out.line(spans)?;
+    for secret in &source.secrets {
+        let used = match &secret.last_used_at {
+            None => "not used yet".to_owned(),
+            Some(last) => {
+                let age = words::age(now.0.duration_since(last.0).as_secs().max(0));
+                format!("{} {}, the last {age} ago", secret.events, if secret.events == 1 { "event" } else { "events" })
+            }
+        };
+        let verdict = match (secret.configured, secret.safe_to_remove) {
+            (Some(false), _) => Some(Span::faint("  no longer configured")),
+            (_, true) => Some(Span::good("  no longer needed: it can be taken out of the configuration")),
+            _ => None,
+        };
+        let mut spans =
+            vec![label(""), Span::faint("secret "), secret.name.as_str().into(), format!(": {used}").into()];
+        spans.extend(verdict);
+        out.line(spans)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock;
@@ -108,8 +109,9 @@ impl Stage {
     fn begin_keyferry(&mut self, environment: &BTreeMap<String, String>, listeners: Listeners) -> anyhow::Result<()> {
         let config = config::load(Role::Run, &Flags::default(), environment, None)?;
         let (surroundings, shutdown) = (self.surroundings.clone(), self.shutdown.clone());
+        let (_, roster) = watch::channel(Arc::clone(&config.roster));
         self.tasks.push(tokio::spawn(async move {
-            if let Err(error) = service::run(Role::Run, config, listeners, surroundings, &shutdown).await {
+            if let Err(error) = service::run(Role::Run, config, roster, listeners, surroundings, &shutdown).await {
                 tracing::error!(%error, "Keyferry could not start");
             }
         }));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{DecodeError, EncodeError, HEADERS_BYTES_MAX, UNREADABLE};
-use crate::domain::{Event, Fact};
+use crate::domain::{Event, Fact, name};
 use crate::queue::{Content, Envelope, Proof};
 
 const SPEC_VERSION: &str = "1.0";
@@ -111,7 +111,7 @@ pub(super) fn read(attributes: &impl Lookup, body: bytes::Bytes) -> Result<Envel
     let event_id = attributes.id("id")?;
     let event_type = attributes.id("type")?;
     let source = attributes.required("source")?;
-    let source = source.strip_prefix(SOURCE_PATH).filter(|name| is_source_name(name));
+    let source = source.strip_prefix(SOURCE_PATH).filter(|it| name::is_source(it));
     let source = source.ok_or(DecodeError::Unexpected("source"))?.to_owned();
     let content = match attributes.text("keyferryfact")? {
         Some(fact) => match serde_json::from_str::<Fact>(&fact) {
@@ -158,11 +158,10 @@ fn check_subject(fact: &Fact) -> Result<(), DecodeError> {
 
 fn proof(attributes: &impl Lookup) -> Result<Option<Proof>, DecodeError> {
     let Some(secret) = attributes.text("keyferrysecret")? else { return Ok(None) };
+    // The store keeps a row for each of these.
+    if !name::is_secret(&secret) {
+        return Err(DecodeError::Unexpected("keyferrysecret"));
+    }
     let sent_at = attributes.text("keyferrysent")?.map(|_| attributes.time("keyferrysent")).transpose()?;
     Ok(Some(Proof { secret: secret.into_owned(), sent_at }))
-}
-
-fn is_source_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

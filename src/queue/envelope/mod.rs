@@ -351,6 +351,7 @@ pub(crate) mod tests {
             with("type", AMQPValue::Boolean(true)),
             with("keyferryfact", AMQPValue::LongString("with a NUL: \0".into())),
             with("keyferrydelivery", AMQPValue::LongString(vec![0xff].into())),
+            with("keyferrysecret", AMQPValue::LongString("any text".into())),
         ];
         assert_eq!(
             cases,
@@ -363,6 +364,7 @@ pub(crate) mod tests {
                 "the attribute `type` is not text",
                 "the attribute `keyferryfact` is not text",
                 "the attribute `keyferrydelivery` is not text",
+                "the attribute `keyferrysecret` does not say what it should",
             ]
         );
     }

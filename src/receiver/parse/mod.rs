@@ -23,8 +23,6 @@ use crate::domain::Event;
 use super::verify::Verified;
 pub use pointers::Pointers;
 
-pub use seam::ACTED_ON;
-
 /// Why a body was put aside: a sentence that names the field and the problem and repeats nothing of the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -39,7 +37,7 @@ impl Unreadable {
 }
 
 /// What the bodies of a source look like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// Seam's event objects.
     Seam,

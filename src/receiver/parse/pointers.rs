@@ -52,7 +52,7 @@ pub enum Meaning {
 }
 
 /// Where everything stands, and what the sender's types mean. Types without a meaning are recorded and ignored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointers {
     pub id: Place,
     pub event_type: Place,

@@ -13,18 +13,6 @@ use super::Unreadable;
 use super::field::{self, Field};
 use super::standard::phone_registered;
 
-/// The types that a webhook at Seam has to be subscribed to: those below that Seam has.
-pub const ACTED_ON: [&str; 8] = [
-    "acs_credential.issued",
-    "acs_credential.reissued",
-    "acs_credential.invalidated",
-    "acs_credential.deleted",
-    "access_method.issued",
-    "phone.deactivated",
-    "acs_user.deleted",
-    "enrollment_automation.deleted",
-];
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Body<'a> {

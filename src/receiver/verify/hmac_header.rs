@@ -44,7 +44,7 @@ enum Part {
 }
 
 /// How the MAC is made and written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     pub header: HeaderName,
     pub algorithm: Algorithm,

@@ -6,6 +6,7 @@
 
 mod header;
 pub mod hmac_header;
+mod mistaken;
 mod public_key;
 mod refusal;
 mod secret;
@@ -163,6 +164,32 @@ impl Scheme {
             Self::StandardWebhooks(scheme) => scheme.names(),
             Self::SharedSecret(scheme) => scheme.secrets().iter().map(|secret| &secret.name).collect(),
             Self::HmacHeader(scheme) => scheme.secrets().iter().map(|secret| &secret.name).collect(),
+        }
+    }
+
+    /// All that may sign, by their names. Only for telling one configuration from another.
+    pub(super) fn keys(&self) -> Vec<(&SecretName, &[u8])> {
+        fn secrets(secrets: &[Named<Secret>]) -> Vec<(&SecretName, &[u8])> {
+            secrets.iter().map(|secret| (&secret.name, secret.key.bytes())).collect()
+        }
+        match self {
+            Self::StandardWebhooks(scheme) => {
+                let public = scheme.public_keys().iter().map(|key| (&key.name, key.key.bytes()));
+                secrets(scheme.secrets()).into_iter().chain(public).collect()
+            }
+            Self::SharedSecret(scheme) => secrets(scheme.secrets()),
+            Self::HmacHeader(scheme) => secrets(scheme.secrets()),
+        }
+    }
+
+    /// Whether only the keys can differ.
+    pub(super) fn has_settings_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            // What else there is comes with the kind of the source.
+            (Self::StandardWebhooks(_), Self::StandardWebhooks(_)) => true,
+            (Self::SharedSecret(one), Self::SharedSecret(other)) => one.header() == other.header(),
+            (Self::HmacHeader(one), Self::HmacHeader(other)) => one.format() == other.format(),
+            _ => false,
         }
     }
 

@@ -36,6 +36,10 @@ impl PublicKey {
         ParsedPublicKey::new(&ED25519, key).map(Self).map_err(|_| PublicKeyError::NoKey)
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
     pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         self.0.verify_sig(signed, signature).is_ok()
     }

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
+use crate::domain::name;
+
 const PREFIX: &str = "whsec_";
 /// Standard Webhooks asks for 24 to 64 bytes of key.
 const KEY_BYTES_MIN: usize = 24;
@@ -18,8 +20,6 @@ const TEXT_BYTES_MAX: usize = KEY_BYTES_MAX.div_ceil(3) * 4;
 /// Bytes of a secret that is a text: what fewer hold can be guessed, what more hold is no secret but a file.
 const TEXT_KEY_BYTES_MIN: usize = 8;
 const TEXT_KEY_BYTES_MAX: usize = 512;
-/// Bytes of a secret's name.
-const NAME_BYTES_MAX: usize = 32;
 
 /// What a secret is called where it must not be shown: in metrics, on the bus and in `keyferry status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,9 +29,7 @@ impl SecretName {
     /// `[a-z0-9._-]{1,32}`.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let is_good = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-        let good = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_good);
-        good.then(|| Self(name.into()))
+        name::is_secret(name).then(|| Self(name.into()))
     }
 
     /// Of the `index`th secret that nobody gave a name, counted from 0.

@@ -194,6 +194,11 @@ impl StandardWebhooks {
     pub fn secrets(&self) -> &[Named<Secret>] {
         &self.secrets
     }
+
+    #[must_use]
+    pub fn public_keys(&self) -> &[Named<PublicKey>] {
+        &self.public_keys
+    }
 }
 
 /// The signature header's value as the sender writes it: `v1,<base64>`.

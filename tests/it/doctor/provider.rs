@@ -57,7 +57,12 @@ async fn a_webhook_that_is_missing_tells_too_little_or_signs_with_another_secret
     let body = json!({"url": "https://doors.example/webhooks/seam", "event_types": ["acs_credential.issued"]});
     let webhook = town.seam("/webhooks/create", &body).await["webhook"].clone();
     let poor = town.diagnosis("run").await;
-    poor.finds("problem", "provider", "not subscribed to acs_credential.reissued", "subscribe it to all");
+    poor.finds(
+        "problem",
+        "provider",
+        "not subscribed to access_method.issued, acs_credential.deleted",
+        "subscribe it to all",
+    );
     poor.finds("problem", "provider", "a secret that the source `seam` does not have", "SEAM_WEBHOOK_SECRET");
 
     let all = json!({"webhook_id": webhook["webhook_id"], "event_types": ["*"]});

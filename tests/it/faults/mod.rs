@@ -10,6 +10,7 @@ mod database;
 mod disk;
 mod process;
 mod provider;
+mod reload;
 
 use crate::support::broker::amqp_url;
 use crate::support::db::service;

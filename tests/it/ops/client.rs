@@ -59,7 +59,7 @@ async fn run(url: &str, args: &[&str], out: &mut (dyn Write + Send), notices: &m
 }
 
 /// What a command prints.
-async fn says(office: &Office, args: &[&str]) -> String {
+pub(super) async fn says(office: &Office, args: &[&str]) -> String {
     let mut out = Paper::default();
     run(&office.url, args, &mut out, &mut Paper::default()).await.expect("a good end");
     out.text()

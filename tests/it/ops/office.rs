@@ -10,7 +10,7 @@ use keyferry::domain::{Entry, Event, Fact, Issuance, Kind, Outcome, Person, Phon
 use keyferry::http::Limits;
 use keyferry::ops::wire::{CallRate, Calls};
 use keyferry::ops::{Api, Behind, Check, Health, Ops};
-use keyferry::queue::{Content, Envelope, Inbox as _};
+use keyferry::queue::{Content, Envelope, Inbox as _, Proof};
 use keyferry::store::Change;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use secrecy::SecretString;
@@ -94,6 +94,10 @@ impl Office {
                 store: self.bench.store.clone(),
                 provider: Arc::clone(&self.provider) as _,
                 clock,
+                secrets: Some(Arc::new(|| {
+                    let names = ["2025-11", "2026-03"].map(str::to_owned).to_vec();
+                    [("app".to_owned(), names), ("seam".to_owned(), vec!["1".to_owned()])].into()
+                })),
                 calls: Arc::new(|| Box::pin(async { Ok(CALLS) })),
                 reread: Arc::new(move |_| reread.lock().expect("no panic").clone()),
                 shutdown: self.shutdown.clone(),
@@ -153,7 +157,18 @@ impl Office {
 
     /// Lets a `phone.registered` with this id come in.
     pub(super) async fn receive(&self, event_id: &str) {
-        self.accept(Content::Event(Event {
+        self.accept(self.registered(event_id), None).await;
+    }
+
+    /// The same, proven with a secret of this name and signed so many seconds ago.
+    pub(super) async fn receive_proven(&self, event_id: &str, secret: &str, seconds: i64) {
+        let sent_at = clock::add(self.bench.clock.now(), SignedDuration::from_secs(-seconds));
+        let proof = Proof { secret: secret.to_owned(), sent_at: Some(sent_at) };
+        self.accept(self.registered(event_id), Some(proof)).await;
+    }
+
+    fn registered(&self, event_id: &str) -> Content {
+        Content::Event(Event {
             source: "app".to_owned(),
             event_id: event_id.to_owned(),
             event_type: "phone.registered".to_owned(),
@@ -163,17 +178,16 @@ impl Office {
                 device_id: None,
                 device_type: None,
             },
-        }))
-        .await;
+        })
     }
 
     /// Lets a genuine body come in that nobody can read.
     pub(super) async fn receive_unreadable(&self) {
         let headers = [("content-type".to_owned(), "application/json".to_owned())].into();
-        self.accept(Content::Unreadable { source: "app".to_owned(), why: "not JSON".to_owned(), headers }).await;
+        self.accept(Content::Unreadable { source: "app".to_owned(), why: "not JSON".to_owned(), headers }, None).await;
     }
 
-    async fn accept(&self, content: Content) {
+    async fn accept(&self, content: Content, proof: Option<Proof>) {
         let delivery_id = match &content {
             Content::Event(event) => format!("msg_{}", event.event_id),
             Content::Unreadable { .. } => "msg_unreadable".to_owned(),
@@ -182,7 +196,7 @@ impl Office {
             delivery_id,
             received_at: self.bench.clock.now(),
             traceparent: None,
-            proof: None,
+            proof,
             body: Bytes::from_static(b"{\"a\": \xff}"),
             content,
         };

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use keyferry::domain::Outcome;
 use serde_json::json;
 
+use super::client::says;
 use super::office::Office;
 
 #[tokio::test]
@@ -49,6 +50,56 @@ async fn the_state_is_told_at_a_glance() {
     ] {
         assert!(text.lines().any(|given| given == line), "{line} is not in {text}");
     }
+}
+
+#[tokio::test]
+async fn a_rotation_is_followed_to_its_end() {
+    let office = Office::open().await;
+    let sources = async || office.get("/v1/status").await.json()["sources"].clone();
+    let secret = |name: &str, configured: bool, events: i64, first: Option<&str>, last: Option<&str>, safe: bool| {
+        json!({
+            "name": name, "configured": configured, "events": events, "first_used_at": first, "last_used_at": last,
+            "safe_to_remove": safe,
+        })
+    };
+    let unused =
+        json!({"name": "seam", "clock_skew_seconds": null, "secrets": [secret("1", true, 0, None, None, false)]});
+
+    let (first, last) = (Some("2026-03-01T10:00:00.000Z"), Some("2026-03-01T11:00:00.000Z"));
+    office.receive_proven("e-1", "2025-07", 0).await;
+    office.receive_proven("e-2", "2025-11", 0).await;
+    office.bench.advance_seconds(3600);
+    office.receive_proven("e-3", "2025-11", 2).await;
+    let before = json!([
+        {"name": "app", "clock_skew_seconds": 2, "secrets": [
+            secret("2025-11", true, 2, first, last, false),
+            secret("2026-03", true, 0, None, None, false),
+            secret("2025-07", false, 1, first, first, false),
+        ]},
+        unused,
+    ]);
+    assert_eq!(sources().await, before);
+
+    // The sender takes the new one; nothing that was signed with the old one is repeated for longer than 36 hours.
+    office.bench.advance_seconds(3600);
+    office.receive_proven("e-4", "2026-03", -1).await;
+    let safe = async || sources().await[0]["secrets"][0]["safe_to_remove"].clone();
+    office.bench.advance_seconds(35 * 3600);
+    assert_eq!(safe().await, false);
+    let said = says(&office, &["status"]).await;
+    assert!(said.contains("senders     app\n            secret 2025-11: 2 events, the last 36 h ago\n"), "{said}");
+    office.bench.advance_seconds(1);
+    assert_eq!(safe().await, true);
+    assert_eq!(sources().await[0]["secrets"][1]["safe_to_remove"], false);
+    assert_eq!(sources().await[0]["clock_skew_seconds"], -1);
+    let said = says(&office, &["status"]).await;
+    assert!(said.contains("secret 2025-11: 2 events, the last 36 h ago  no longer needed"), "{said}");
+    assert!(said.contains("secret 2025-07: 1 event, the last 37 h ago  no longer configured\n"), "{said}");
+    assert!(said.contains("            seam\n            secret 1: not used yet\n"), "{said}");
+
+    office.receive_proven("e-5", "2026-03", 280).await;
+    let said = says(&office, &["status"]).await;
+    assert!(said.contains("app  its last signature was 4 min old when it came; compare the clocks\n"), "{said}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod connections;
+mod explain;
 mod kinds;
 mod observed;
 mod proof;

@@ -6,6 +6,7 @@ mod ledger;
 mod plans;
 mod prune;
 mod schema;
+mod secret_uses;
 
 use jiff::{SignedDuration, Timestamp};
 use keyferry::domain::{Event, Fact, Outcome, Person, Plan, PlanSpec};
