@@ -8,13 +8,12 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::clock::{Clock, Entropy};
-use crate::receiver::verify::Secret;
 use crate::receiver::{Kind, Source};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,7 +28,7 @@ pub struct Args {
     /// The body: a file, or `-` for standard input. It is sent byte for byte
     pub file: PathBuf,
 
-    /// Sign with this secret instead of the configured one
+    /// Sign with this secret instead of the configured one; `whsk_…` signs with Ed25519
     #[arg(long)]
     pub secret: Option<SecretString>,
 
@@ -83,8 +82,7 @@ fn sender(args: &Args, source: Option<Source>) -> anyhow::Result<Source> {
         (Some(secret), Some(source)) => source.with_secret(secret).context("--secret"),
         (Some(secret), None) => {
             let kind = if args.source == Kind::Seam.as_str() { Kind::Seam } else { Kind::Standard };
-            let secret = Secret::parse(secret).context("--secret")?;
-            Ok(Source::new(&args.source, kind, vec![secret], SignedDuration::ZERO)?)
+            Source::played(&args.source, kind, secret).context("--secret")
         }
         (None, Some(source)) => Ok(source),
         (None, None) => Err(anyhow!(

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::name;
+
 /// A plan as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -195,7 +197,7 @@ impl PlanSpec {
         if self.aliases.len() > ALIASES_MAX {
             say("aliases", "more than 16 aliases");
         }
-        if self.aliases.iter().any(|(source, id)| !is_source(source) || !is_alias(id)) {
+        if self.aliases.iter().any(|(source, id)| !name::is_source(source) || !is_alias(id)) {
             say("aliases", NOT_AN_ALIAS);
         }
         if self.acs_user_id.is_none() && self.acs_system_id.is_none() {
@@ -264,10 +266,6 @@ const ENTRANCES_MAX: usize = 500;
 const NOT_AN_ALIAS: &str =
     "an alias stands under a source's name, a-z, 0-9 and -, and has 1 to 256 bytes without control characters";
 const ALIASES_MAX: usize = 16;
-
-fn is_source(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
 
 fn is_alias(id: &str) -> bool {
     (1..=256).contains(&id.len()) && !id.chars().any(char::is_control)

@@ -75,6 +75,8 @@ pub enum SourceError {
     TooManySecrets,
     #[error("two secrets are named `{0}`")]
     SecretNameTwice(SecretName),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("the tolerance is not between zero (the very second) and one hour")]
     Tolerance,
 }
@@ -117,6 +119,11 @@ impl Source {
             shape: Shape::Standard,
             meters: Meters::default(),
         }
+    }
+
+    /// A sender that signs as Standard Webhooks say, known by one secret alone, `whsec_…` or `whsk_…`: for whoever plays it.
+    pub fn played(name: &str, kind: Kind, text: &str) -> Result<Self, SourceError> {
+        Ok(Self::new(name, kind, vec![Secret::decoy()], SignedDuration::ZERO)?.with_secret(text)?)
     }
 
     /// The same sender with one secret of this text.

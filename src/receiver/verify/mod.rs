@@ -11,6 +11,7 @@ mod public_key;
 mod refusal;
 mod secret;
 pub mod shared_secret;
+mod signing_key;
 pub mod standard_webhooks;
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ pub use public_key::{PublicKey, PublicKeyError};
 pub use refusal::Refusal;
 pub use secret::{Named, Secret, SecretError, SecretName, numbered};
 pub use shared_secret::SharedSecret;
+pub use signing_key::SigningKey;
 pub use standard_webhooks::StandardWebhooks;
 
 /// What a scheme has proven of a request, and what its sender says of this attempt.
@@ -151,6 +153,9 @@ impl Scheme {
     /// The same scheme with one secret, read from a text as this scheme has it.
     pub(super) fn with_secret(self, text: &str) -> Result<Self, SecretError> {
         Ok(match self {
+            Self::StandardWebhooks(scheme) if text.starts_with(signing_key::PREFIX) => {
+                Self::StandardWebhooks(scheme.with_signing_key(SigningKey::parse(text)?))
+            }
             Self::StandardWebhooks(scheme) => Self::StandardWebhooks(scheme.with_secret(Secret::parse(text)?)),
             Self::SharedSecret(scheme) => Self::SharedSecret(scheme.with_secret(Secret::for_header(text)?)),
             Self::HmacHeader(scheme) => Self::HmacHeader(scheme.with_secret(Secret::text(text)?)),

@@ -84,6 +84,8 @@ pub enum SecretError {
     TooShort(usize),
     #[error("what follows `whsec_` decodes to more than {KEY_BYTES_MAX} bytes")]
     TooLong,
+    #[error("what follows `whsk_` is not 32 or 64 bytes of base64 that are an Ed25519 key")]
+    SigningKey,
     #[error("a secret of this kind has {TEXT_KEY_BYTES_MIN} to {TEXT_KEY_BYTES_MAX} bytes of text")]
     TextLength,
     #[error(

@@ -18,7 +18,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::header::{self, only};
-use super::{Named, Proof, PublicKey, Refusal, Secret, SecretName, numbered};
+use super::{Named, Proof, PublicKey, Refusal, Secret, SecretName, SigningKey, numbered};
 
 /// Signatures looked at in one header: two secrets in rotation need two.
 pub const SIGNATURES_MAX: usize = 16;
@@ -93,6 +93,8 @@ pub struct StandardWebhooks {
     family: Family,
     secrets: Vec<Named<Secret>>,
     public_keys: Vec<Named<PublicKey>>,
+    /// Of a sender that is played: a receiver has none.
+    signing_key: Option<SigningKey>,
 }
 
 /// What a request says of itself, in the right form and not proven yet.
@@ -130,7 +132,7 @@ impl StandardWebhooks {
     /// Any one of `secrets` and `public_keys` may have signed.
     #[must_use]
     pub fn new(family: Family, secrets: Vec<Named<Secret>>, public_keys: Vec<Named<PublicKey>>) -> Self {
-        Self { family, secrets, public_keys }
+        Self { family, secrets, public_keys, signing_key: None }
     }
 
     pub(super) fn prove(&self, headers: &HeaderMap, body: &[u8]) -> Result<Proof, Refusal> {
@@ -173,7 +175,13 @@ impl StandardWebhooks {
     }
 
     pub(super) fn sign(&self, id: &str, sent_at: Timestamp, body: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        let signature = sign(&self.secrets.first()?.key, id, sent_at, body);
+        let signature = match &self.signing_key {
+            Some(key) => {
+                let signed = [format!("{id}.{}.", sent_at.as_second()).as_bytes(), body].concat();
+                format!("{VERSION_ASYMMETRIC}{}", key.sign(&signed))
+            }
+            None => sign(&self.secrets.first()?.key, id, sent_at, body),
+        };
         Some(vec![
             (self.family.id(), HeaderValue::from_str(id).ok()?),
             (self.family.timestamp(), HeaderValue::from(sent_at.as_second())),
@@ -187,7 +195,13 @@ impl StandardWebhooks {
     }
 
     pub(super) fn with_secret(self, secret: Secret) -> Self {
-        Self { secrets: numbered(vec![secret]), ..self }
+        Self { secrets: numbered(vec![secret]), signing_key: None, ..self }
+    }
+
+    /// Signs with this key alone, and knows it again.
+    pub(super) fn with_signing_key(self, key: SigningKey) -> Self {
+        let public_keys = numbered(key.public_key().into_iter().collect());
+        Self { secrets: Vec::new(), public_keys, signing_key: Some(key), ..self }
     }
 
     #[must_use]

@@ -41,6 +41,36 @@ async fn a_file_with_secrets_that_others_can_read_is_found() {
 }
 
 #[tokio::test]
+async fn a_secret_that_others_can_read_is_found_and_so_is_what_a_proof_is_worth() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let secret = path("secret");
+    std::fs::write(&secret, "a secret of the desk").expect("written");
+    let file = format!(
+        "[[sources]]\nname = \"desk\"\nkind = \"hmac\"\nheader = \"X-Signature\"\nsecrets = [{{ file = \"{0}\" }}]\n\
+         pointers = {{ id = \"/id\", type = \"/type\" }}\n[[sources]]\nname = \"origo\"\nkind = \"hid-origo\"\n\
+         header = \"X-Origo-Secret\"\nsecrets = [{{ file = \"{0}\" }}]",
+        secret.display()
+    );
+    std::fs::write(path("keyferry.toml"), file).expect("written");
+    let (listen, ops) = (free_address(), free_address());
+    let (config, amqp) = (path("keyferry.toml").to_string_lossy().into_owned(), "amqp://rabbit.invalid");
+    let arguments =
+        ["--role", "serve", "--config", &config, "--listen", &listen, "--ops-listen", &ops, "--amqp-url", amqp];
+    for (mode, verdict, what, advice) in [
+        (0o444, "warning", "everybody on this machine can read", "defaultMode: 0400"),
+        (0o440, "warning", "its group can read", "chmod 400"),
+        (0o400, "ok", "only its owner can read it", ""),
+    ] {
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).expect("set");
+        let diagnosis = diagnose(&arguments, &Environment::new()).await;
+        diagnosis.finds(verdict, "configuration", what, advice);
+        diagnosis.finds("ok", "configuration", "`desk` (hmac) are taken with 1 key; it signs no time", "");
+        diagnosis.finds("ok", "configuration", "`origo` (hid-origo) are taken with 1 key; its secret travels", "");
+    }
+}
+
+#[tokio::test]
 async fn a_port_of_somebody_else_is_found_and_so_is_a_keyferry_that_waits() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();

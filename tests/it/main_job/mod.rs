@@ -1,6 +1,7 @@
 //! The main job: a phone is registered, a key reaches it, the ledger says so. With real processes, in both shapes.
 
 mod crash;
+mod origo;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

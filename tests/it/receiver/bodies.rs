@@ -31,20 +31,22 @@ fn why(kind: Kind, body: impl AsRef<[u8]>) -> String {
 }
 
 fn schema(kind: Kind) -> Validator {
-    let load = |name: &str| -> Value {
-        let path = format!("{}/schemas/webhook/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        serde_json::from_str(&std::fs::read_to_string(path).expect("a schema")).expect("JSON")
-    };
+    schema_named(kind.as_str())
+}
+
+/// A published schema, as it stands.
+pub(super) fn load(name: &str) -> Value {
+    let path = format!("{}/schemas/webhook/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a schema")).expect("JSON")
+}
+
+pub(super) fn schema_named(name: &str) -> Validator {
     let registry = Registry::new()
         .add("https://keyferry.invalid/schemas/webhook/standard.json", load("standard"))
         .expect("a resource")
         .prepare()
         .expect("a registry");
-    jsonschema::options()
-        .with_registry(&registry)
-        .should_validate_formats(true)
-        .build(&load(kind.as_str()))
-        .expect("a schema")
+    jsonschema::options().with_registry(&registry).should_validate_formats(true).build(&load(name)).expect("a schema")
 }
 
 /// A Seam event of this type, from the recorded ones.

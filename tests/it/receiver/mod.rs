@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod connections;
+mod contracts;
 mod explain;
 mod kinds;
 mod observed;

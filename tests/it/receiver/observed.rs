@@ -102,6 +102,29 @@ fn a_stranger_does_not_choose_how_much_is_logged() {
 }
 
 #[test]
+fn a_clock_that_goes_wrong_is_said_before_anything_is_refused() {
+    let (log, metrics) = observe(Level::WARN, async {
+        let served = Served::start().await;
+        // Half of what is tolerated may be the way; more is a clock, or something that holds deliveries up.
+        for (seconds, answer) in [(150, 202), (1, 202), (150, 401)] {
+            served.clock.advance(SignedDuration::from_secs(seconds));
+            assert_eq!(status(&served, &Post::app(REGISTERED)).await, answer);
+        }
+    });
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    assert!(lines[0].contains("source=\"app\" skew_seconds=151 tolerance_seconds=300"), "{log}");
+    assert!(lines[1].contains("skew_seconds=301") && lines[2].contains("reason=\"too_old\""), "{log}");
+    for line in [
+        r#"keyferry_source_clock_skew_seconds{source="app"} 301"#,
+        r#"keyferry_source_secret_uses_total{source="app",secret="1"} 2"#,
+        r#"keyferry_source_secret_last_used_timestamp_seconds{source="app",secret="1"} 1772361756"#,
+    ] {
+        assert!(metrics.lines().any(|present| present == line), "{line} in\n{metrics}");
+    }
+}
+
+#[test]
 fn a_queue_that_is_down_is_said_once_a_minute() {
     let (log, _) = observe(Level::INFO, async {
         let served = Served::with(Fate::Unavailable, Limits::default(), http::Limits::default()).await;

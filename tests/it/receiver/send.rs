@@ -1,16 +1,20 @@
 //! `send` and the receiver: one signs as the other verifies.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ::http::HeaderMap;
 use keyferry::cli::send::{Args, run};
 use keyferry::clock::SeededEntropy;
+use keyferry::config;
 use keyferry::domain::Fact;
 use keyferry::http;
 use keyferry::queue::Content;
-use keyferry::receiver::{Limits, Source};
+use keyferry::receiver::{Kind, Limits, Source};
+use serde_json::Value;
 use url::Url;
 
-use super::{APP_SECRET, Fate, SECRET, Served, seam};
+use super::{APP_SECRET, Fate, SECRET, Served, seam, sent_at};
 
 fn args(source: &str, file: &str) -> Args {
     let file = PathBuf::from(format!("{}/tests/fixtures/webhook/{file}", env!("CARGO_MANIFEST_DIR")));
@@ -44,6 +48,33 @@ async fn a_secret_and_an_address_can_be_given() {
     let elsewhere = Args { url: Some("http://127.0.0.1:1".parse().expect("a URL")), ..given(APP_SECRET) };
     assert!(send(&served, elsewhere, None).await.expect_err("nobody is there").contains("did not answer"));
     assert_eq!(served.published().len(), 2);
+}
+
+/// The seed of the recorded vectors, and with its public key behind it.
+const SEED: &str = "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const WHOLE: &str = "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8DoQe/884Qvh1w3RjnS8CZZ+TWMJulDV8d3IZkElUxuA==";
+
+#[tokio::test]
+async fn a_private_key_signs_for_its_public_key() {
+    let vectors: Value = serde_json::from_str(&super::fixture("vectors.json")).expect("JSON");
+    let key = vectors["ed25519"]["public_key"].as_str().expect("a key");
+    let file = format!("[[sources]]\nname = \"app\"\nkind = \"standard\"\npublic_keys = [\"{key}\"]");
+    let app = || config::senders(&BTreeMap::new(), Some(&file)).expect("good").sources.remove(0);
+    for (text, source) in [(SEED, None), (WHOLE, None), (WHOLE, Some(app()))] {
+        let sender = match source {
+            Some(source) => source.with_secret(text).expect("a key"),
+            None => Source::played("app", Kind::Standard, text).expect("a key"),
+        };
+        let headers: HeaderMap = sender.sign("msg_1", sent_at(), b"{}").expect("it signs").into_iter().collect();
+        assert!(headers["webhook-signature"].to_str().expect("ASCII").starts_with("v1a,"));
+        app().verify(&headers, "{}".into(), sent_at()).expect("its public key knows it");
+        sender.verify(&headers, "{}".into(), sent_at()).expect("and so does the sender");
+    }
+    let swapped = WHOLE.replace("AAECAwQF", "AAECAwQG");
+    for bad in ["whsk_", "whsk_AAAA", "whsk_not base64", swapped.as_str()] {
+        let error = Source::played("app", Kind::Standard, bad).expect_err(bad).to_string();
+        assert!(error.contains("`whsk_`"), "{error}");
+    }
 }
 
 #[tokio::test]
