@@ -7,6 +7,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::outcome::Rejection;
 
+/// Half of the smallest buffer that a connection has.
+const COPIED_BYTES_MAX: usize = 4096;
+
 /// The memory that all bodies share. Each byte is accounted for when it has arrived, not when it was announced: a
 /// sender that announces much and sends nothing takes nothing from the others.
 #[derive(Debug)]
@@ -38,9 +41,10 @@ impl Room {
                 return Err(Rejection::BodyTooLarge);
             }
             self.take(&mut held, data.len())?;
-            // Nearly every webhook arrives in one piece, which is then used as it is.
+            // Nearly every webhook arrives in one piece, which is then used as it is; but a small one is a part of the
+            // connection's buffer, which would have to be replaced for the next request.
             if held.bytes.is_empty() && joined.is_empty() {
-                held.bytes = data;
+                held.bytes = if data.len() > COPIED_BYTES_MAX { data } else { Bytes::copy_from_slice(&data) };
             } else {
                 if joined.is_empty() {
                     // Once and for the whole, where its length was declared: growing step by step costs twice as much.
