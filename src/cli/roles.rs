@@ -48,13 +48,22 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+const RELOADED: &str = "keyferry_config_last_reload_successful";
+
 /// Reads the configuration again at each SIGHUP.
 async fn reload_on_hangups<F>(mut reload: Reload<F>, mut hangups: Hangups, shutdown: Shutdown)
 where
     F: FnMut() -> anyhow::Result<Config>,
 {
+    metrics::describe_gauge!(
+        RELOADED,
+        "Whether the configuration that was read last counts: 0 after one with mistakes"
+    );
+    metrics::gauge!(RELOADED).set(1.0);
     while hangups.next().await {
-        match tokio::task::block_in_place(|| reload.step()) {
+        let reloaded = tokio::task::block_in_place(|| reload.step());
+        metrics::gauge!(RELOADED).set(if reloaded.is_ok() { 1.0 } else { 0.0 });
+        match reloaded {
             Ok(Reloaded { changes, left }) => {
                 let changes = if changes.is_empty() { "no source has changed".to_owned() } else { changes.join("; ") };
                 tracing::info!("the configuration was read again: {changes}");

@@ -7,6 +7,7 @@
 mod bodies;
 mod captured;
 mod diagnose;
+mod forms;
 mod json;
 
 use http::StatusCode;

@@ -72,7 +72,11 @@ impl Keyed {
 
     async fn reload(&self, says: &str) {
         self.receiver().signal("HUP");
-        wait::until(says, async || self.receiver().has_said(says).then_some(())).await;
+        self.says(says).await;
+    }
+
+    async fn says(&self, mark: &str) {
+        wait::until(mark, async || self.receiver().has_said(mark).then_some(())).await;
     }
 
     async fn try_key(&self, secret: &str, stay: &Value) -> StatusCode {
@@ -150,6 +154,7 @@ async fn mistakes_are_refused_and_what_stood_before_stays() {
     keyed.reload("worker.concurrency: it must be at least 1").await;
     assert_eq!(keyed.try_key(&secret, &guest).await, StatusCode::ACCEPTED);
     assert!(!keyed.receiver().has_said("was read again: "), "{}", keyed.receiver().everything());
+    keyed.town.receiver_says("keyferry_config_last_reload_successful 0").await;
 
     // The same file with another secret in it, as Kubernetes mounts a new version; and a setting that has to wait.
     keyed.cut(0);
@@ -157,7 +162,8 @@ async fn mistakes_are_refused_and_what_stood_before_stays() {
     let text = fs::read_to_string(&keyed.town.config).expect("a configuration");
     fs::write(&keyed.town.config, format!("retention.plans_days = 500\n{text}")).expect("written");
     keyed.reload("source `desk`: secret `key-0` is another").await;
-    assert!(keyed.receiver().has_said("count from the next start on"));
+    keyed.town.receiver_says("keyferry_config_last_reload_successful 1").await;
+    keyed.says("count from the next start on").await;
     assert!(keyed.receiver().has_said("retention.plans_days"));
     assert_eq!(keyed.try_key(&secret, &guest).await, StatusCode::UNAUTHORIZED);
     let new = keyed.secrets.borrow()[0].clone();
