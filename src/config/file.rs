@@ -204,7 +204,7 @@ pub struct Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
-            concurrency: 16,
+            concurrency: 64,
             in_flight_max: 64,
             lease_seconds: 15,
             settle_seconds: 15,

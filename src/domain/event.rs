@@ -123,6 +123,25 @@ impl Fact {
         }
     }
 
+    /// Whether it only reports that something may have changed, which is then read: one reading answers for all that
+    /// have reported the same before it began.
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        match self {
+            Self::PhoneDeactivated { .. }
+            | Self::KeyReported { .. }
+            | Self::CredentialChanged { .. }
+            | Self::AccessMethodIssued { .. }
+            | Self::AcsUserDeleted { .. }
+            | Self::EnrollmentAutomationDeleted { .. } => true,
+            Self::PhoneRegistered { .. }
+            | Self::PlanPut { .. }
+            | Self::PlanDeleted { .. }
+            | Self::IssuanceDue { .. }
+            | Self::Other => false,
+        }
+    }
+
     /// Whether it only asks for a look. A look that finds nothing new is no news: it leaves no trace, neither in the
     /// ledger nor in the inbox, and one that fails is not parked, because the next one is due anyway.
     #[must_use]

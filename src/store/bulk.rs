@@ -2,12 +2,12 @@
 //!
 //! SQLite gets them as one JSON array, whatever their number: one statement, prepared once, and one passage to the thread
 //! that SQLite runs on and back, which costs more than a row does. Bytes do not go through JSON: they lie one behind the
-//! other in a second parameter, and each row says which part of it is its own. PostgreSQL gets lists of values.
+//! other in a second parameter, and each row says which part of it is its own. PostgreSQL gets each column as an array.
 
 use std::collections::HashSet;
 
 use super::StoreError;
-use super::sql::{Row, Tx, Value, parts};
+use super::sql::{Row, Tx, Value};
 
 /// Which rows were new.
 pub(super) enum Fresh {
@@ -35,16 +35,13 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let head = format!("INSERT INTO {table} ({})", columns.join(", "));
         match self {
-            Self::Sqlite(_) if rows.is_empty() => {}
+            _ if rows.is_empty() => {}
             Self::Sqlite(_) => {
                 let packed = Packed::of(&rows)?;
                 self.execute(format!("{head} {}", packed.select), packed.parameters).await?;
             }
             Self::Postgres(_) => {
-                for part in parts(&rows) {
-                    let values = self.placeholders(part.len(), N);
-                    self.execute(format!("{head} VALUES {values}"), part.iter().flatten().cloned()).await?;
-                }
+                self.execute(format!("{head} {}", unnest(N)), columns_of(rows)).await?;
             }
         }
         Ok(())
@@ -63,9 +60,9 @@ impl Tx {
         let [first, second] = key;
         let unless_there = format!("ON CONFLICT ({first}, {second}) DO NOTHING");
         let read = |row: Row| Ok((row.text(first)?, row.text(second)?));
-        let mut fresh = Vec::new();
+        let fresh;
         match self {
-            Self::Sqlite(_) if rows.is_empty() => return Ok(Fresh::All),
+            _ if rows.is_empty() => return Ok(Fresh::All),
             Self::Sqlite(_) => {
                 let packed = Packed::of(&rows)?;
                 let insert = format!("{head} {} WHERE true {unless_there}", packed.select);
@@ -78,11 +75,8 @@ impl Tx {
                 fresh = self.fetch(newest, [i64::try_from(count).unwrap_or(i64::MAX).into()]).await?;
             }
             Self::Postgres(_) => {
-                for part in parts(&rows) {
-                    let values = self.placeholders(part.len(), N);
-                    let insert = format!("{head} VALUES {values} {unless_there} RETURNING {first}, {second}");
-                    fresh.extend(self.fetch(insert, part.iter().flatten().cloned()).await?);
-                }
+                let insert = format!("{head} {} {unless_there} RETURNING {first}, {second}", unnest(N));
+                fresh = self.fetch(insert, columns_of(rows)).await?;
             }
         }
         fresh.into_iter().map(read).collect::<Result<_, _>>().map(Fresh::Only)
@@ -110,7 +104,7 @@ impl Packed {
         json.push(b']');
         let column = |(place, value): (usize, &Value)| match value {
             Value::Bytes(_) => format!("substr(?2, value ->> '$[{place}][0]', value ->> '$[{place}][1]')"),
-            Value::Int(_) | Value::Text(_) => format!("value ->> {place}"),
+            _ => format!("value ->> {place}"),
         };
         let columns: Vec<String> = rows.iter().take(1).flat_map(|row| row.iter().enumerate().map(column)).collect();
         let select = format!("SELECT {} FROM jsonb_each(?1)", columns.join(", "));
@@ -131,7 +125,37 @@ fn write(json: &mut Vec<u8>, bytes: &mut Vec<u8>, value: &Value) -> serde_json::
             bytes.extend_from_slice(value);
             serde_json::to_writer(json, &part)
         }
+        Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => unreachable!("a row has no lists"),
     }
+}
+
+/// Rows as PostgreSQL gets them.
+fn unnest(columns: usize) -> String {
+    let arrays: Vec<String> = (1..=columns).map(|column| format!("${column}")).collect();
+    format!("SELECT * FROM UNNEST({})", arrays.join(", "))
+}
+
+/// Rows, column by column. A column is of the kind that its first row is of.
+fn columns_of<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Value> {
+    let mut columns: Vec<Value> = Vec::with_capacity(N);
+    for (index, row) in rows.into_iter().enumerate() {
+        for (place, value) in row.into_iter().enumerate() {
+            if index == 0 {
+                columns.push(match value {
+                    Value::Int(_) => Value::Ints(vec![]),
+                    Value::Bytes(_) => Value::Blobs(vec![]),
+                    _ => Value::Texts(vec![]),
+                });
+            }
+            match (&mut columns[place], value) {
+                (Value::Ints(column), Value::Int(value)) => column.push(value),
+                (Value::Texts(column), Value::Text(value)) => column.push(value),
+                (Value::Blobs(column), Value::Bytes(value)) => column.push(value),
+                _ => unreachable!("a column has values of one type"),
+            }
+        }
+    }
+    columns
 }
 
 #[cfg(test)]

@@ -35,8 +35,7 @@ impl Store {
         if self.db.fetch(format!("{DUE} LIMIT 1"), [Value::from(now)]).await?.is_empty() {
             return Ok(0);
         }
-        let mut tx = self.db.begin().await?;
-        tx.one_at_a_time(AdvisoryLock::Sweep).await?;
+        let mut tx = self.db.begin_alone(AdvisoryLock::Sweep).await?;
         let waiting = tx.fetch_one(WAITING, []).await?.map_or(Ok(0), |row| row.int("times"))?;
         let room = i64::from(waiting_max).saturating_sub(waiting).max(0);
         let rows = tx.fetch(format!("{DUE} ORDER BY look_at LIMIT $2"), [Value::from(now), room.into()]).await?;

@@ -1,4 +1,4 @@
-//! The inbox: what has come in, once each, and who is at it.
+//! The inbox: what has come in, once each.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::bulk::Fresh;
-use super::sql::{AdvisoryLock, Tx, Value};
-use super::{Claimed, Store, StoreError, append, copies, parked, secret_uses};
+use super::sql::{Tx, Value};
+use super::{Store, StoreError, append, copies, parked, secret_uses};
 use crate::domain::{Entry, Event, Fact, Kind};
 use crate::queue::{Content, Envelope, Inbox, InboxError};
 
@@ -34,67 +34,7 @@ impl Store {
         }
         Ok(fresh)
     }
-
-    /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
-    /// fewer where the leases of all processes would be too many. Leases that have passed are free again.
-    ///
-    /// A later event of a subject may overtake one that waits for its retry: the final state does not depend on their
-    /// order, and a revocation must not wait behind a creation that fails.
-    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>, StoreError> {
-        let mut tx = self.db.begin().await?;
-        tx.one_at_a_time(AdvisoryLock::Claim).await?;
-        tx.execute(
-            "UPDATE inbox SET lease = NULL, lease_until = NULL WHERE lease IS NOT NULL AND lease_until <= $1",
-            [now.into()],
-        )
-        .await?;
-        // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
-        let out = tx.fetch_one("SELECT COUNT(*) AS leases FROM inbox WHERE lease IS NOT NULL", []).await?;
-        let out = out.map_or(Ok(0), |row| row.count("leases"))?;
-        let limit = limit.min(self.in_flight_max.saturating_sub(out));
-        let lease = self.entropy.id(now).to_string();
-        let rows = tx.fetch(CLAIM, [Value::from(now), lease.as_str().into(), until.into(), Value::from(limit)]).await?;
-        let mut claimed = rows.iter().map(super::rows::claimed).collect::<Result<Vec<_>, _>>()?;
-        tx.commit().await?;
-        claimed.sort_unstable_by_key(|event| event.seq);
-        Ok(claimed)
-    }
-
-    /// Holds on to a lease for longer. `false`: it has passed, and its holder must stop.
-    pub async fn renew(&self, claimed: &Claimed, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin().await?;
-        let held = tx
-            .execute(
-                "UPDATE inbox SET lease_until = $1 WHERE seq = $2 AND lease = $3 AND lease_until > $4",
-                [until.into(), Value::from(claimed.seq), claimed.lease.as_str().into(), now.into()],
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(held == 1)
-    }
-
-    /// When the next event falls due: `None` when nothing waits.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let due = "SELECT MIN(due_at) AS due_at FROM inbox WHERE state = 'due' AND lease IS NULL";
-        self.db.fetch(due, []).await?.first().map_or(Ok(None), |row| row.opt_time("due_at"))
-    }
 }
-
-const CLAIM: &str = "
-    UPDATE inbox SET lease = $2, lease_until = $3, attempts = attempts + 1
-    WHERE seq IN (
-        SELECT candidate.seq FROM inbox AS candidate
-        WHERE candidate.state = 'due' AND candidate.lease IS NULL AND candidate.due_at <= $1
-          AND NOT EXISTS (
-              SELECT 1 FROM inbox AS busy
-              WHERE busy.lease IS NOT NULL AND busy.subject = candidate.subject)
-          AND NOT EXISTS (
-              SELECT 1 FROM inbox AS earlier
-              WHERE earlier.state = 'due' AND earlier.lease IS NULL AND earlier.due_at <= $1
-                AND earlier.subject = candidate.subject AND earlier.seq < candidate.seq)
-        ORDER BY candidate.due_at, candidate.seq
-        LIMIT $4)
-    RETURNING seq, source, event_id, event_type, received_at, fact, traceparent, attempts, lease";
 
 /// Puts what is new into the inbox and what is unreadable aside; returns the ledger's lines.
 pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> Result<Vec<Entry>, StoreError> {

@@ -7,10 +7,15 @@
 
 mod aliases;
 mod bulk;
+mod claim;
 mod copies;
 mod due;
+mod endings;
+#[cfg(test)]
+mod growth;
 mod inbox;
 mod inspect;
+mod lookups;
 mod migrate;
 mod pace;
 mod parked;
@@ -23,6 +28,9 @@ mod rows;
 mod secret_uses;
 mod sql;
 mod sqlite;
+mod tallies;
+mod together;
+mod value;
 mod watermark;
 
 use std::sync::Arc;
@@ -32,6 +40,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
+use endings::Endings;
+use lookups::Lookups;
 use sql::{Db, Tx, Value};
 
 pub use due::NextLook;
@@ -53,6 +63,8 @@ pub struct Store {
     arrivals: Arc<Notify>,
     /// Rings when the ledger grew.
     growth: Arc<Notify>,
+    lookups: Arc<Lookups>,
+    endings: Arc<Endings>,
     /// Leases that may be out at once, of all processes together.
     in_flight_max: u32,
 }
@@ -70,6 +82,9 @@ pub enum StoreError {
     Corrupt(String),
     #[error("the store's URL is neither sqlite:PATH nor postgres://…")]
     Url,
+    /// What one met who asked for several.
+    #[error("{0}")]
+    Shared(Arc<StoreError>),
 }
 
 impl StoreError {
@@ -82,6 +97,7 @@ impl StoreError {
             | Self::Schema { .. }
             | Self::Corrupt(_)
             | Self::Url => true,
+            Self::Shared(error) => error.is_final(),
             // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
             // many connections" (53…).
             Self::Database(error) => error.as_database_error().is_some_and(|refused| {
@@ -105,6 +121,9 @@ pub struct Claimed {
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
     pub lease: String,
+    /// Untried events that were there already and report the very same ([`Fact::is_report`]): they wait while this one
+    /// is handled, and end with it when it ends well.
+    pub twins: Vec<i64>,
 }
 
 /// What is committed together: new states, their ledger lines, and (last) how the handling ended.
@@ -156,8 +175,16 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let db = connect(url, connections_max, Patience::Short).await?;
         migrate::check(&db).await?;
-        let (arrivals, growth) = (Arc::default(), Arc::default());
-        Ok(Self { db, clock, entropy, arrivals, growth, in_flight_max: u32::MAX })
+        Ok(Self {
+            db,
+            clock,
+            entropy,
+            arrivals: Arc::default(),
+            growth: Arc::default(),
+            lookups: Arc::default(),
+            endings: Arc::default(),
+            in_flight_max: u32::MAX,
+        })
     }
 
     /// A handle through which [`claim`](Self::claim) hands out nothing while `in_flight_max` leases are out, whoever has

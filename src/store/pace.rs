@@ -38,7 +38,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let released = tx
             .execute(
-                "UPDATE inbox SET due_at = $1 WHERE state = 'due' AND awaits_provider = 1 AND due_at > $1",
+                "UPDATE inbox SET due_at = $1 WHERE state = 'due' AND awaits_provider = 1 AND lease IS NULL AND due_at > $1",
                 [now.into()],
             )
             .await?;

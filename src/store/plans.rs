@@ -150,7 +150,7 @@ async fn lock(tx: &mut Tx, key: &str) -> Result<Option<(Plan, Issuance)>, StoreE
         [Value::from(key)],
     )
     .await?;
-    let sql = format!("{PLAN_AND_ISSUANCE} WHERE plans.plan_key = $1");
+    let sql = format!("SELECT {PLAN_AND_ISSUANCE} WHERE plans.plan_key = $1");
     tx.fetch_one(sql, [Value::from(key)]).await?.as_ref().map(plan_and_issuance).transpose()
 }
 

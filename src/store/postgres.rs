@@ -23,6 +23,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const PATIENCE: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; \
                         SET idle_in_transaction_session_timeout = '10s'";
 
+/// A statement is planned when a connection has run it a few times, and then no more for a long time: what was planned
+/// for a small table is run on a large one. Each of ours touches a few rows by their keys, and has an index for it,
+/// whatever the size: so it is to take no other way.
+const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
 /// `patience`: [`Patience::Endless`] only for migrations, which may take their time and wait for each other.
 pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<Db, StoreError> {
     let options = PgConnectOptions::from_str(url)?.application_name("keyferry").disable_statement_logging();
@@ -32,7 +37,10 @@ pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience)
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 match patience {
-                    Patience::Short => connection.execute(PATIENCE).await.map(drop),
+                    Patience::Short => {
+                        connection.execute(PATIENCE).await?;
+                        connection.execute(PLANS).await.map(drop)
+                    }
                     Patience::Endless => Ok(()),
                 }
             })

@@ -86,8 +86,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(0);
         }
-        let mut tx = self.db.begin().await?;
-        tx.one_at_a_time(AdvisoryLock::Prune).await?;
+        let mut tx = self.db.begin_alone(AdvisoryLock::Prune).await?;
         let mut removed = 0;
         for row in &rows {
             removed += u64::from(remove_plan(&mut tx, &row.text("plan_key")?, before).await?);
@@ -97,8 +96,7 @@ impl Store {
     }
 
     async fn remove<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, StoreError> {
-        let mut tx = self.db.begin().await?;
-        tx.one_at_a_time(AdvisoryLock::Prune).await?;
+        let mut tx = self.db.begin_alone(AdvisoryLock::Prune).await?;
         let removed = tx.execute(sql, values).await?;
         tx.commit().await?;
         Ok(removed)

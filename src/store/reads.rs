@@ -1,4 +1,4 @@
-//! Reading: what workers look up before they act, and what people are shown.
+//! Reading: what people are shown, and what workers look up now and then.
 
 use jiff::Timestamp;
 
@@ -73,37 +73,9 @@ pub struct IssuanceFilter {
     pub after: Option<String>,
 }
 
-/// What the lookups below have in common: a condition with one parameter.
-macro_rules! lookup {
-    ($(#[$doc:meta])* $name:ident, $condition:literal) => {
-        $(#[$doc])*
-        pub async fn $name(&self, id: &str) -> Result<Vec<(Plan, Issuance)>, StoreError> {
-            let sql = format!("{PLAN_AND_ISSUANCE} WHERE {} ORDER BY issuances.plan_key", $condition);
-            self.db.fetch(sql, [Value::from(id)]).await?.iter().map(plan_and_issuance).collect()
-        }
-    };
-}
-
 impl Store {
-    lookup!(
-        /// All plans of a person, whatever became of them.
-        plans_of_person, "issuances.user_identity_id = $1"
-    );
-    lookup!(
-        /// The plan whose credential this is, whether it is the parent or a child on a phone.
-        plans_of_credential,
-        "issuances.acs_credential_id = $1 OR issuances.plan_key IN \
-         (SELECT plan_key FROM phone_keys WHERE acs_credential_id = $1)"
-    );
-    lookup!(
-        /// The plans whose key this phone has, or waits for.
-        plans_of_phone, "issuances.plan_key IN (SELECT plan_key FROM phone_keys WHERE device_id = $1)"
-    );
-    lookup!(plans_of_acs_user, "issuances.acs_user_id = $1");
-    lookup!(plans_of_enrollment, "issuances.enrollment_automation_id = $1");
-
     pub async fn plan(&self, key: &str) -> Result<Option<(Plan, Issuance)>, StoreError> {
-        let sql = format!("{PLAN_AND_ISSUANCE} WHERE plans.plan_key = $1");
+        let sql = format!("SELECT {PLAN_AND_ISSUANCE} WHERE plans.plan_key = $1");
         self.db.fetch(sql, [Value::from(key)]).await?.first().map(plan_and_issuance).transpose()
     }
 
@@ -135,25 +107,13 @@ impl Store {
         }
         values.push(limit.into());
         let (conditions, last) = (conditions.join(" AND "), values.len());
-        let sql = format!("{PLAN_AND_ISSUANCE} WHERE {conditions} ORDER BY issuances.plan_key LIMIT ${last}");
+        let sql = format!("SELECT {PLAN_AND_ISSUANCE} WHERE {conditions} ORDER BY issuances.plan_key LIMIT ${last}");
         self.db.fetch(sql, values).await?.iter().map(plan_and_issuance).collect()
     }
 
     pub async fn phone(&self, device_id: &str) -> Result<Option<Phone>, StoreError> {
         let sql = "SELECT device_id, user_identity_id, device_type, is_active FROM phones WHERE device_id = $1";
         self.db.fetch(sql, [Value::from(device_id)]).await?.first().map(rows::phone).transpose()
-    }
-
-    pub async fn phones_of_person(&self, user_identity_id: &str) -> Result<Vec<Phone>, StoreError> {
-        let sql = "SELECT device_id, user_identity_id, device_type, is_active FROM phones \
-                   WHERE user_identity_id = $1 ORDER BY device_id";
-        self.db.fetch(sql, [Value::from(user_identity_id)]).await?.iter().map(rows::phone).collect()
-    }
-
-    pub async fn phone_keys(&self, plan_key: &str) -> Result<Vec<PhoneKey>, StoreError> {
-        let sql = "SELECT plan_key, device_id, status, acs_credential_id, issued_at FROM phone_keys \
-                   WHERE plan_key = $1 ORDER BY device_id";
-        self.db.fetch(sql, [Value::from(plan_key)]).await?.iter().map(rows::phone_key).collect()
     }
 
     /// The keys of several plans, in the order of plan and phone.
@@ -198,23 +158,19 @@ impl Store {
 
     pub async fn inbox_counts(&self) -> Result<InboxCounts, StoreError> {
         let mut tx = self.db.begin_read().await?;
-        let counts = tx
-            .fetch_one(
-                "SELECT COUNT(CASE WHEN lease IS NULL AND attempts = 0 THEN 1 END) AS waiting, \
-                        COUNT(CASE WHEN lease IS NULL AND attempts > 0 THEN 1 END) AS retrying, \
-                        COUNT(lease) AS in_flight, MIN(received_at) AS oldest_received_at \
-                 FROM inbox WHERE state = 'due'",
-                [],
-            )
-            .await?
-            .ok_or_else(|| StoreError::Corrupt("a count without a row".to_owned()))?;
-        let reasons = tx
-            .fetch(
-                "SELECT why, COUNT(*) AS times FROM inbox WHERE state = 'due' AND why IS NOT NULL \
-                 GROUP BY why ORDER BY times DESC, why LIMIT 10",
-                [],
-            )
-            .await?;
+        let counts = format!(
+            "SELECT COUNT(CASE WHEN lease IS NULL AND attempts = 0 THEN 1 END) AS waiting, \
+                    COUNT(CASE WHEN lease IS NULL AND attempts > 0 THEN 1 END) AS retrying, \
+                    COUNT(lease) AS in_flight, MIN(received_at) AS oldest_received_at \
+             FROM {OPEN}"
+        );
+        let counts =
+            tx.fetch_one(counts, []).await?.ok_or_else(|| StoreError::Corrupt("a count without a row".to_owned()))?;
+        let reasons = format!(
+            "SELECT why, COUNT(*) AS times FROM {OPEN} WHERE why IS NOT NULL \
+             GROUP BY why ORDER BY times DESC, why LIMIT 10"
+        );
+        let reasons = tx.fetch(reasons, []).await?;
         tx.commit().await?;
         Ok(InboxCounts {
             waiting: counts.int("waiting")?,
@@ -228,23 +184,18 @@ impl Store {
         })
     }
 
-    /// How many issuances stand at each status that occurs, and phone keys likewise.
-    pub async fn status_counts(&self) -> Result<(Vec<(String, i64)>, Vec<(String, i64)>), StoreError> {
-        let count = |row: &Row| Ok((row.text("status")?, row.int("times")?));
-        let mut tx = self.db.begin_read().await?;
-        let issuances = tx.fetch("SELECT status, COUNT(*) AS times FROM issuances GROUP BY status", []).await?;
-        let keys = tx.fetch("SELECT status, COUNT(*) AS times FROM phone_keys GROUP BY status", []).await?;
-        tx.commit().await?;
-        let issuances = issuances.iter().map(count).collect::<Result<_, StoreError>>()?;
-        Ok((issuances, keys.iter().map(count).collect::<Result<_, StoreError>>()?))
-    }
-
     /// How many items are parked.
     pub async fn parked_count(&self) -> Result<i64, StoreError> {
         let rows = self.db.fetch("SELECT COUNT(*) AS times FROM parked WHERE state = 'parked'", []).await?;
         rows.first().map_or(Ok(0), |row| row.int("times"))
     }
 }
+
+/// What has not ended: two conditions with an index each, since most of the inbox has.
+const OPEN: &str = "(
+    SELECT lease, attempts, received_at, why FROM inbox WHERE state = 'due' AND lease IS NULL
+    UNION ALL
+    SELECT lease, attempts, received_at, why FROM inbox WHERE lease IS NOT NULL) AS open";
 
 fn line(row: &Row) -> Result<LedgerLine, StoreError> {
     Ok(LedgerLine {

@@ -2,12 +2,19 @@
 
 use jiff::Timestamp;
 
+use super::endings::{self, Ending};
 use super::sql::{Tx, Value};
-use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due, parked};
-use crate::domain::{Entry, Fact, Issuance, Kind, Outcome, Phone, PhoneKey};
+use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due};
+use crate::domain::{Issuance, Phone, PhoneKey};
 
 impl Store {
+    /// A change that is nothing but an outcome shares its transaction with others that are recorded at the same time.
     pub async fn record(&self, claimed: &Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
+        if let Change { outcome: Some(outcome), .. } = &change
+            && change.is_only_an_outcome()
+        {
+            return self.end(claimed, now, outcome).await;
+        }
         let mut tx = self.db.begin().await?;
         hold(&mut tx, claimed, now).await?;
         for issuance in &change.issuances {
@@ -24,12 +31,25 @@ impl Store {
         }
         let mut entries = aliases::handle_again(&mut tx, now, &change.again).await?;
         entries.extend(change.ledger);
-        if let Some(outcome) = &change.outcome {
-            entries.extend(end(&mut tx, now, claimed, outcome).await?);
+        if let Some(outcome) = change.outcome {
+            let ending = Ending { claimed: claimed.clone(), now, outcome };
+            entries.extend(endings::write(&mut tx, now, &[ending]).await?.entries);
         }
         append(&mut tx, now, entries).await?;
         self.commit(tx).await?;
         Ok(())
+    }
+}
+
+impl Change {
+    fn is_only_an_outcome(&self) -> bool {
+        let Self { issuances, phones, phones_seen_at: _, phone_keys, again, looks, ledger, outcome: _ } = self;
+        issuances.is_empty()
+            && phones.is_empty()
+            && phone_keys.is_empty()
+            && again.is_empty()
+            && looks.is_empty()
+            && ledger.is_empty()
     }
 }
 
@@ -42,47 +62,6 @@ async fn hold(tx: &mut Tx, claimed: &Claimed, now: Timestamp) -> Result<(), Reco
         )
         .await?;
     if held == 1 { Ok(()) } else { Err(RecordError::LeaseLost(claimed.seq)) }
-}
-
-/// Ends the lease as `outcome` says. An attempt that does not count is given back, and leaves no line.
-async fn end(tx: &mut Tx, now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Result<Option<Entry>, StoreError> {
-    let is_look = claimed.fact.as_ref().is_ok_and(Fact::is_look);
-    if is_look && matches!(outcome, Outcome::Done | Outcome::Ignored { .. }) {
-        tx.execute("DELETE FROM inbox WHERE seq = $1", [Value::from(claimed.seq)]).await?;
-        return Ok(None);
-    }
-    let line = |kind| Entry::of_event(kind, &claimed.source, &claimed.event_type, &claimed.event_id);
-    let later = |after| crate::clock::add(now, after);
-    let (state, due_at, ended_at, why, entry) = match outcome {
-        Outcome::Done => ("done", now, Some(now), None, Some(line(Kind::EventDone))),
-        Outcome::Ignored { why } => ("ignored", now, Some(now), Some(why), Some(line(Kind::EventIgnored).why(why))),
-        Outcome::Await { after, why, is_counted: false } => ("due", later(*after), None, Some(why), None),
-        Outcome::Retry { after, why } | Outcome::Await { after, why, is_counted: true } => {
-            ("due", later(*after), None, Some(why), Some(line(Kind::EventRetry).why(why)))
-        }
-        Outcome::Park { why } => {
-            parked::insert_event(tx, claimed, why).await?;
-            ("parked", now, Some(now), Some(why), Some(line(Kind::EventParked).why(why)))
-        }
-    };
-    let uncounted = i64::from(entry.is_none());
-    let awaits_provider = matches!(outcome, Outcome::Await { .. });
-    tx.execute(
-        "UPDATE inbox SET state = $1, due_at = $2, ended_at = $3, why = $4, lease = NULL, lease_until = NULL, \
-             attempts = attempts - $5, awaits_provider = $6 \
-         WHERE seq = $7",
-        [
-            state.into(),
-            due_at.into(),
-            ended_at.into(),
-            why.cloned().into(),
-            uncounted.into(),
-            awaits_provider.into(),
-            Value::from(claimed.seq),
-        ],
-    )
-    .await?;
-    Ok(entry.filter(|_| !is_look))
 }
 
 async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Result<(), RecordError> {

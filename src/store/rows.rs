@@ -16,12 +16,13 @@ pub(super) fn claimed(row: &Row) -> Result<Claimed, StoreError> {
         traceparent: row.opt_text("traceparent")?,
         attempt: row.count("attempts")?,
         lease: row.text("lease")?,
+        twins: vec![],
     })
 }
 
-/// The columns of a plan with its issuance, as [`plan`] and [`issuance`] read them.
+/// What to select for a plan with its issuance, as [`plan`] and [`issuance`] read them.
 pub(super) const PLAN_AND_ISSUANCE: &str = "
-    SELECT plans.plan_key, plans.spec, plans.put_at, plans.deleted_at, issuances.user_identity_id, issuances.status,
+           plans.plan_key, plans.spec, plans.put_at, plans.deleted_at, issuances.user_identity_id, issuances.status,
            issuances.acs_credential_id, issuances.acs_user_id, issuances.enrollment_automation_id, issuances.attempts,
            issuances.overdue, issuances.error, issuances.intent_at, issuances.intent_settles_at,
            issuances.look_at, issuances.changed_at, issuances.version

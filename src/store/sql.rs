@@ -6,13 +6,12 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::StoreError;
 use super::postgres::answered;
+pub(super) use super::value::{Row, Value};
 
 /// A pool for each kind of work. On SQLite there is one writer; PostgreSQL uses the same pool for both.
 #[derive(Debug, Clone)]
@@ -27,148 +26,35 @@ pub(super) enum Tx {
     Postgres(Transaction<'static, Postgres>),
 }
 
-/// A parameter. `None` keeps its type, because PostgreSQL wants to know what a NULL is a NULL of.
-#[derive(Debug, Clone)]
-pub(super) enum Value {
-    Int(Option<i64>),
-    Text(Option<String>),
-    Bytes(Option<Vec<u8>>),
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Int(Some(value.into()))
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Int(Some(value.into()))
-    }
-}
-
-impl From<Timestamp> for Value {
-    fn from(value: Timestamp) -> Self {
-        Self::Int(Some(value.as_millisecond()))
-    }
-}
-
-impl From<Option<Timestamp>> for Value {
-    fn from(value: Option<Timestamp>) -> Self {
-        Self::Int(value.map(Timestamp::as_millisecond))
-    }
-}
-
-impl From<Option<i64>> for Value {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::Text(Some(value.to_owned()))
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::Text(Some(value))
-    }
-}
-
-impl From<&Option<String>> for Value {
-    fn from(value: &Option<String>) -> Self {
-        Self::Text(value.clone())
-    }
-}
-
-impl From<Option<String>> for Value {
-    fn from(value: Option<String>) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl From<&[u8]> for Value {
-    fn from(value: &[u8]) -> Self {
-        Self::Bytes(Some(value.to_owned()))
-    }
-}
-
-/// A row of either database, read by column name.
-pub(super) enum Row {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
-}
-
-macro_rules! column {
-    ($self:ident, $name:ident) => {
-        match $self {
-            Row::Sqlite(row) => row.try_get($name),
-            Row::Postgres(row) => row.try_get($name),
-        }
-        .map_err(StoreError::from)
-    };
-}
-
-impl Row {
-    pub(super) fn int(&self, name: &str) -> Result<i64, StoreError> {
-        column!(self, name)
-    }
-
-    pub(super) fn opt_int(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        column!(self, name)
-    }
-
-    pub(super) fn text(&self, name: &str) -> Result<String, StoreError> {
-        column!(self, name)
-    }
-
-    pub(super) fn opt_text(&self, name: &str) -> Result<Option<String>, StoreError> {
-        column!(self, name)
-    }
-
-    pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>, StoreError> {
-        column!(self, name)
-    }
-
-    pub(super) fn count(&self, name: &str) -> Result<u32, StoreError> {
-        let value = self.int(name)?;
-        u32::try_from(value).map_err(|_| StoreError::Corrupt(format!("{name} is {value}")))
-    }
-
-    pub(super) fn time(&self, name: &str) -> Result<Timestamp, StoreError> {
-        time(name, self.int(name)?)
-    }
-
-    pub(super) fn opt_time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.opt_int(name)?.map(|millis| time(name, millis)).transpose()
-    }
-}
-
-fn time(name: &str, millis: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_millisecond(millis).map_err(|_| StoreError::Corrupt(format!("{name} is {millis}")))
-}
-
-/// Binds, and is the future of the answer: the same lines for two types that share no trait.
+/// Binds, and is the future of the answer: the same lines for two types that share no trait. `$list` is how a list of
+/// values goes in.
 macro_rules! run {
-    ($connection:expr, $sql:expr, $values:expr, $method:ident) => {{
+    ($connection:expr, $sql:expr, $values:expr, $method:ident, $list:path) => {{
         let mut query = sqlx::query(AssertSqlSafe($sql));
         for value in $values {
             query = match value {
                 Value::Int(value) => query.bind(value),
                 Value::Text(value) => query.bind(value),
                 Value::Bytes(value) => query.bind(value),
+                Value::Ints(values) => query.bind($list(values)),
+                Value::Texts(values) => query.bind($list(values)),
+                Value::Blobs(values) => query.bind($list(values)),
             };
         }
         query.$method(&mut **$connection)
     }};
+}
+
+/// As SQLite gets a list: it has no arrays.
+#[expect(clippy::needless_pass_by_value, reason = "the same shape as `array`")]
+fn json<T: Serialize>(values: Vec<T>) -> String {
+    // Numbers and strings always are JSON.
+    serde_json::to_string(&values).unwrap_or_default()
+}
+
+/// As PostgreSQL gets a list.
+fn array<T>(values: Vec<T>) -> Vec<T> {
+    values
 }
 
 impl Db {
@@ -197,16 +83,36 @@ impl Db {
         })
     }
 
-    /// Reads once.
+    /// Begins a transaction that writes, and lets no other of its kind pass until it ends. SQLite has one writer anyway.
+    pub(super) async fn begin_alone(&self, kind: AdvisoryLock) -> Result<Tx, StoreError> {
+        let Self::Postgres(pool) = self else { return self.begin().await };
+        let begin = AssertSqlSafe(format!("BEGIN; SELECT pg_advisory_xact_lock({})", kind as i64));
+        Ok(Tx::Postgres(answered(pool.begin_with(begin)).await?))
+    }
+
+    /// Reads once: one statement sees one moment without a transaction around it.
     pub(super) async fn fetch(
         &self,
         sql: impl Into<String>,
         values: impl IntoIterator<Item = Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        let mut tx = self.begin_read().await?;
-        let rows = tx.fetch(sql, values).await?;
-        tx.commit().await?;
-        Ok(rows)
+        let sql = sql.into();
+        Ok(match self {
+            Self::Sqlite { read, .. } => {
+                let connection = &mut read.acquire().await?;
+                run!(connection, sql, values, fetch_all, json).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(pool) => {
+                let connection = &mut answered(pool.acquire()).await?;
+                let rows = answered(run!(connection, sql, values, fetch_all, array)).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// See [`among`].
+    pub(super) fn among(&self, parameter: usize) -> String {
+        among(matches!(self, Self::Sqlite { .. }), parameter)
     }
 }
 
@@ -224,8 +130,10 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let sql = sql.into();
         Ok(match self {
-            Self::Sqlite(connection) => run!(connection, sql, values, execute).await?.rows_affected(),
-            Self::Postgres(connection) => answered(run!(connection, sql, values, execute)).await?.rows_affected(),
+            Self::Sqlite(connection) => run!(connection, sql, values, execute, json).await?.rows_affected(),
+            Self::Postgres(connection) => {
+                answered(run!(connection, sql, values, execute, array)).await?.rows_affected()
+            }
         })
     }
 
@@ -237,10 +145,10 @@ impl Tx {
         let sql = sql.into();
         Ok(match self {
             Self::Sqlite(connection) => {
-                run!(connection, sql, values, fetch_all).await?.into_iter().map(Row::Sqlite).collect()
+                run!(connection, sql, values, fetch_all, json).await?.into_iter().map(Row::Sqlite).collect()
             }
             Self::Postgres(connection) => {
-                let rows = answered(run!(connection, sql, values, fetch_all)).await?;
+                let rows = answered(run!(connection, sql, values, fetch_all, array)).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -254,12 +162,9 @@ impl Tx {
         Ok(self.fetch(sql, values).await?.into_iter().next())
     }
 
-    /// Lets one transaction at a time pass, until this one ends. SQLite has one writer anyway.
-    pub(super) async fn one_at_a_time(&mut self, what: AdvisoryLock) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
-            self.fetch("SELECT pg_advisory_xact_lock($1)", [Value::from(what as i64)]).await?;
-        }
-        Ok(())
+    /// See [`among`].
+    pub(super) fn among(&self, parameter: usize) -> String {
+        among(matches!(self, Self::Sqlite(_)), parameter)
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
@@ -312,6 +217,11 @@ fn placeholders(is_sqlite: bool, rows: usize, columns: usize) -> String {
         text.push(')');
     }
     text
+}
+
+/// The condition that what stands before it is one of the list in `parameter`: one text for lists of any length.
+fn among(is_sqlite: bool, parameter: usize) -> String {
+    if is_sqlite { format!("IN (SELECT value FROM json_each(${parameter}))") } else { format!("= ANY(${parameter})") }
 }
 
 #[cfg(test)]

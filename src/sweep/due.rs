@@ -19,10 +19,11 @@ impl Due {
         Self { store, waiting_max: settings.looks_waiting_max, again: settings.look_again }
     }
 
-    /// Moves as much as there is room for. Returns how many issuances that were.
+    /// Moves as much as there is room for, and sums up what has moved. Returns how many issuances that were.
     pub async fn step(&self) -> Result<usize, StoreError> {
         let moved = self.store.move_due(self.waiting_max, self.again).await?;
         metrics::counter!("keyferry_looks_due_total").increment(u64::try_from(moved).unwrap_or(u64::MAX));
+        self.store.sum_up().await?;
         Ok(moved)
     }
 }

@@ -141,6 +141,7 @@ mod tests {
             traceparent: None,
             attempt,
             lease: "l".to_owned(),
+            twins: vec![],
         };
         match outcome(trouble, &claimed, &Backoff::default(), excuse, 0.5, now) {
             None => "left".to_owned(),

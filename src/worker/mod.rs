@@ -52,7 +52,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            concurrency: 16,
+            concurrency: 64,
             in_flight_max: 64,
             lease: SignedDuration::from_secs(15),
             settle: SignedDuration::from_secs(15),
@@ -110,21 +110,23 @@ impl Worker {
     pub async fn run(&self, shutdown: CancellationToken) -> usize {
         let mut hands = JoinSet::new();
         while !shutdown.is_cancelled() {
+            while hands.try_join_next().is_some() {}
             let in_hand = u32::try_from(hands.len()).unwrap_or(u32::MAX);
             let room = self.pace.allowance(self.settings.concurrency.saturating_sub(in_hand), in_hand);
             // A claim that the end interrupts is rolled back, or its lease passes.
             let claiming = shutdown.run_until_cancelled(self.claim(room));
             let claimed = if room == 0 { Vec::new() } else { claiming.await.unwrap_or_default() };
-            let is_idle = claimed.is_empty();
+            // Fewer than there was room for: nothing else is due, unless it waits for what is in hand.
+            let is_idle = room == 0 || u32::try_from(claimed.len()).is_ok_and(|count| count < room);
             for event in claimed {
                 let worker = self.clone();
                 hands.spawn(async move { worker.handle_one(event).await });
             }
-            while hands.try_join_next().is_some() {}
             if is_idle {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
-                    Some(_) = hands.join_next() => {}
+                    // What was recorded together ends together, and leaves room for as many.
+                    Some(_) = hands.join_next() => tokio::task::yield_now().await,
                     () = self.store.arrival() => {}
                     () = self.clock.sleep(self.settings.poll) => {}
                 }
@@ -228,9 +230,12 @@ impl Worker {
                 "parked"
             }
         };
+        let has_ended_well = matches!(outcome, Outcome::Done | Outcome::Ignored { .. });
+        let twins = if has_ended_well { claimed.twins.len() } else { 0 };
+        let ended = 1 + u64::try_from(twins).unwrap_or_default();
         let change = Change { outcome: Some(outcome), ..Change::default() };
         match self.store.record(claimed, self.clock.now(), change).await {
-            Ok(()) => metrics::counter!("keyferry_events_handled_total", "outcome" => word).increment(1),
+            Ok(()) => metrics::counter!("keyferry_events_handled_total", "outcome" => word).increment(ended),
             Err(error) => tracing::warn!(%error, "the outcome was not recorded; the event will be handled again"),
         }
     }

@@ -24,6 +24,10 @@ on_both_stores!(
     another_event_under_a_taken_id_is_put_aside,
     many_claimers_never_share_an_event,
     a_newer_receivers_fact_is_handed_out_as_not_understood,
+    reports_of_the_same_wait_with_the_first_and_end_with_it,
+    twins_of_what_is_tried_again_or_lost_have_their_own_turn,
+    what_ends_at_the_same_time_is_recorded_together_and_each_under_its_own_lease,
+    a_crowd_at_the_head_of_the_line_holds_up_nobody_else,
 );
 
 async fn an_event_is_kept_once_however_often_it_comes(bench: Bench) {
@@ -226,4 +230,104 @@ async fn a_newer_receivers_fact_is_handed_out_as_not_understood(bench: Bench) {
     bench.execute(newer).await;
     let claimed = bench.claim(1).await.remove(0);
     assert!(claimed.fact.expect_err("not understood").contains("teleported"));
+}
+
+fn reported(event_id: &str, acs_credential_id: &str, bench: &Bench) -> Envelope {
+    let fact = Fact::CredentialChanged { acs_credential_id: acs_credential_id.to_owned() };
+    envelope(event_id, "acs_credential.issued", fact, bench.now())
+}
+
+async fn reports_of_the_same_wait_with_the_first_and_end_with_it(bench: Bench) {
+    let now = bench.now();
+    bench.accept(vec![reported("r1", "c", &bench), reported("other", "d", &bench), reported("r2", "c", &bench)]).await;
+    bench.accept(vec![registered("a1", "jane", now), registered("a2", "jane", now), reported("r3", "c", &bench)]).await;
+    let claimed = bench.claim(10).await;
+    let mut firsts = ids(&claimed);
+    firsts.sort_unstable();
+    assert_eq!(firsts, ["a1", "other", "r1"]);
+    let first = claimed.iter().find(|event| event.event_id == "r1").expect("claimed");
+    assert_eq!(first.twins.len(), 2);
+    assert!(claimed.iter().all(|event| event.event_id == "r1" || event.twins.is_empty()), "a registration is an act");
+    bench.accept(vec![reported("late", "c", &bench)]).await;
+
+    bench.end(first, Outcome::Done).await;
+    let done = |event_id: &'static str| {
+        let store = bench.store.clone();
+        async move { store.events(event_id).await.expect("events").remove(0).state }
+    };
+    assert_eq!([done("r1").await, done("r2").await, done("r3").await], ["done"; 3]);
+    assert_eq!([done("late").await, done("a2").await], ["due"; 2], "what came after the reading began is not answered");
+    let lines = bench.store.ledger(0, 100).await.expect("a ledger");
+    let ended: Vec<_> = lines.iter().filter(|line| line.kind == "event.done").map(|line| &line.event_id).collect();
+    assert_eq!(ended, [&Some("r1".to_owned()), &Some("r2".to_owned()), &Some("r3".to_owned())]);
+}
+
+async fn twins_of_what_is_tried_again_or_lost_have_their_own_turn(bench: Bench) {
+    bench.accept(vec![reported("r1", "c", &bench), reported("r2", "c", &bench), reported("r3", "c", &bench)]).await;
+    let first = bench.claim(10).await.remove(0);
+    let why = "the provider is down".to_owned();
+    bench.end(&first, Outcome::Retry { after: SignedDuration::from_secs(30), why }).await;
+    let second = bench.claim(10).await.remove(0);
+    assert_eq!((second.event_id.as_str(), second.attempt, second.twins.len()), ("r2", 1, 1));
+
+    bench.advance_seconds(15);
+    let third = bench.claim(10).await.remove(0);
+    assert_eq!((third.event_id.as_str(), third.attempt, third.twins.len()), ("r2", 2, 1), "its lease has passed");
+    let late = Change { outcome: Some(Outcome::Done), ..Change::default() };
+    let refused = bench.store.record(&second, bench.now(), late).await;
+    assert!(matches!(refused, Err(RecordError::LeaseLost(_))));
+    assert_eq!(bench.kinds().await[3..], ["event.retry"], "nothing of it, for the twins neither");
+    bench.end(&third, Outcome::Ignored { why: "it belongs to nobody".to_owned() }).await;
+    assert_eq!(bench.kinds().await[4..], ["event.ignored"; 2]);
+    bench.advance_seconds(15);
+    assert_eq!(ids(&bench.claim(10).await), ["r1"]);
+}
+
+async fn what_ends_at_the_same_time_is_recorded_together_and_each_under_its_own_lease(bench: Bench) {
+    let now = bench.now();
+    let people = ["ann", "bob", "joe", "sue", "tim"];
+    bench.accept(people.map(|person| registered(&format!("e-{person}"), person, now)).into()).await;
+    let slow = bench.claim(1).await.remove(0);
+    bench.advance_seconds(15);
+    let others = bench.claim(10).await;
+    assert_eq!(others.len(), 5, "the slow one's lease has passed");
+    let outcomes = [
+        Outcome::Done,
+        Outcome::Ignored { why: "nobody".to_owned() },
+        Outcome::Retry { after: SignedDuration::from_secs(1), why: "busy".to_owned() },
+        Outcome::Park { why: "refused".to_owned() },
+        Outcome::Await { after: SignedDuration::from_secs(2), why: "away".to_owned(), is_counted: false },
+    ];
+    let late = (&slow, Outcome::Done);
+    let endings = others.iter().zip(outcomes).chain([late]).map(|(claimed, outcome)| {
+        let change = Change { outcome: Some(outcome), ..Change::default() };
+        bench.store.record(claimed, bench.now(), change)
+    });
+    let recorded = futures_util::future::join_all(endings).await;
+    assert!(recorded[..5].iter().all(Result::is_ok), "{recorded:?}");
+    assert!(matches!(recorded[5], Err(RecordError::LeaseLost(_))), "{recorded:?}");
+
+    let kinds = bench.kinds().await.split_off(5);
+    assert_eq!(kinds, ["event.done", "event.ignored", "event.retry", "event.parked"]);
+    let numbers: Vec<i64> = bench.store.ledger(0, 100).await.expect("a ledger").iter().map(|line| line.seq).collect();
+    assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
+    assert_eq!(bench.store.parked_count().await.expect("a count"), 1);
+    bench.advance_seconds(2);
+    let again: Vec<_> = bench.claim(10).await.into_iter().map(|event| (event.event_id, event.attempt)).collect();
+    assert_eq!(
+        again,
+        [("e-joe".to_owned(), 2), ("e-tim".to_owned(), 1)],
+        "an attempt that does not count is given back"
+    );
+}
+
+async fn a_crowd_at_the_head_of_the_line_holds_up_nobody_else(bench: Bench) {
+    let now = bench.now();
+    for part in 0..4 {
+        let crowd = (0..500).map(|n| registered(&format!("crowd-{part}-{n:03}"), "jane", now));
+        bench.accept(crowd.collect()).await;
+    }
+    bench.advance_seconds(1);
+    bench.accept(vec![registered("e1", "joe", bench.now()), registered("e2", "ann", bench.now())]).await;
+    assert_eq!(bench.claim(64).await.len(), 3, "each person once");
 }

@@ -1,5 +1,6 @@
 //! The conformance suite: what the store promises, over SQLite and over PostgreSQL.
 
+mod growth;
 mod inbox;
 mod ledger;
 mod plans;

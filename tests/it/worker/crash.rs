@@ -21,7 +21,7 @@ use keyferry::worker::Settings;
 
 use super::life::{Life, LivedClock};
 use super::line::Side;
-use super::{Story, lost, registered, staff};
+use super::{Story, changed, lost, registered, staff};
 use crate::support::db::Bench;
 use crate::support::on_both_stores;
 
@@ -33,6 +33,7 @@ on_both_stores!(
     whoever_dies_while_a_phone_goes,
     whoever_dies_while_a_lost_credential_is_looked_for,
     whoever_dies_while_an_enrollment_automation_is_launched,
+    whoever_dies_while_many_tell_the_same,
     whoever_dies_while_a_look_falls_due,
 );
 
@@ -64,6 +65,10 @@ async fn whoever_dies_while_an_enrollment_automation_is_launched(bench: Bench) {
     everywhere(&bench, Scene::Enrollment).await;
 }
 
+async fn whoever_dies_while_many_tell_the_same(bench: Bench) {
+    everywhere(&bench, Scene::ToldOften).await;
+}
+
 async fn whoever_dies_while_a_look_falls_due(bench: Bench) {
     everywhere(&bench, Scene::LookIsDue).await;
 }
@@ -78,6 +83,7 @@ enum Scene {
     PhoneGoes,
     AnswerLost,
     Enrollment,
+    ToldOften,
     LookIsDue,
 }
 
@@ -109,7 +115,7 @@ impl Scene {
                 story.step().await;
                 assert_eq!(story.issuance("booking").await.status, Status::Unknown);
             }
-            Self::Cancelled | Self::EndMoves | Self::PhoneGoes | Self::LookIsDue => {
+            Self::Cancelled | Self::EndMoves | Self::PhoneGoes | Self::ToldOften | Self::LookIsDue => {
                 story.settle().await;
                 assert_eq!(story.stands("booking").await, (Status::Issued, vec![KeyStatus::Issued]));
                 self.turn(story, &stay, &device_id).await;
@@ -129,6 +135,12 @@ impl Scene {
             story.pass(SignedDuration::from_hours(73));
         } else {
             story.deactivate(device_id).await;
+        }
+        if self == Self::ToldOften {
+            let credential = story.issuance("booking").await.acs_credential_id.expect("a credential");
+            for n in 0..3 {
+                story.comes_in(&format!("told-{n}"), changed(&credential)).await;
+            }
         }
     }
 }

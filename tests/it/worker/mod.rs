@@ -8,6 +8,7 @@ mod main_job;
 mod order;
 mod pace;
 mod pause;
+mod reports;
 mod sweep;
 mod trouble;
 mod unknown;

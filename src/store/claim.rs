@@ -1,0 +1,175 @@
+//! Claiming: who gets which of the due events, and for how long.
+//!
+//! Claims are one at a time in all processes. So that none takes long, whatever waits and whatever was, a claim reads
+//! two small pieces of indexes (the leases that are out, and the beginning of the line) and chooses among them here:
+//! a statement that chose by itself would be planned by what the tables held when it was prepared.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::sql::{AdvisoryLock, Row, Tx, Value};
+use super::{Claimed, Store, StoreError, rows};
+use crate::domain::Fact;
+
+/// How much of the line one look at it takes in, for each event that there is room for, and at the most.
+const PAGE_FOR_EACH: u32 = 4;
+const PAGE_MAX: u32 = 256;
+
+/// How often a claim looks further down the line, past those who have to wait for somebody.
+const PAGES_MAX: u32 = 3;
+
+impl Store {
+    /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
+    /// fewer where the leases of all processes would be too many. Leases that have passed are free again.
+    ///
+    /// A later event of a subject may overtake one that waits for its retry: the final state does not depend on their
+    /// order, and a revocation must not wait behind a creation that fails.
+    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>, StoreError> {
+        let mut tx = self.db.begin_alone(AdvisoryLock::Claim).await?;
+        let out = leases(&mut tx, now).await?;
+        // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
+        let out_count = u32::try_from(out.len()).unwrap_or(u32::MAX);
+        let room = limit.min(self.in_flight_max.saturating_sub(out_count));
+        let chosen = Line::new(out).choose(&mut tx, now, room).await?;
+        let mut claimed = Vec::with_capacity(chosen.len());
+        if !chosen.is_empty() {
+            let lease = self.entropy.id(now).to_string();
+            let (take, values) = (take(&tx), [until.into(), Value::from(lease), chosen.keys().copied().collect()]);
+            for row in tx.fetch(take, values).await? {
+                let twins = chosen.get(&row.int("seq")?).cloned().unwrap_or_default();
+                claimed.push(Claimed { twins, ..rows::claimed(&row)? });
+            }
+        }
+        tx.commit().await?;
+        claimed.sort_unstable_by_key(|event| event.seq);
+        Ok(claimed)
+    }
+
+    /// Holds on to a lease for longer. `false`: it has passed, and its holder must stop.
+    pub async fn renew(&self, claimed: &Claimed, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let held = tx
+            .execute(
+                "UPDATE inbox SET lease_until = $1 WHERE seq = $2 AND lease = $3 AND lease_until > $4",
+                [until.into(), Value::from(claimed.seq), claimed.lease.as_str().into(), now.into()],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(held == 1)
+    }
+
+    /// When the next event falls due: `None` when nothing waits.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let due = "SELECT MIN(due_at) AS due_at FROM inbox WHERE state = 'due' AND lease IS NULL";
+        self.db.fetch(due, []).await?.first().map_or(Ok(None), |row| row.opt_time("due_at"))
+    }
+}
+
+/// Ends the leases that have passed; returns the subjects of those that are out.
+async fn leases(tx: &mut Tx, now: Timestamp) -> Result<Vec<Option<String>>, StoreError> {
+    let rows = tx.fetch("SELECT seq, subject, lease_until FROM inbox WHERE lease IS NOT NULL", []).await?;
+    let (mut out, mut passed) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if row.time("lease_until")? <= now {
+            passed.push(row.int("seq")?);
+        } else {
+            out.push(row.opt_text("subject")?);
+        }
+    }
+    if !passed.is_empty() {
+        let end = format!(
+            "UPDATE inbox SET lease = NULL, lease_until = NULL WHERE seq {} AND lease_until <= $2",
+            tx.among(1)
+        );
+        tx.execute(end, [passed.into_iter().collect(), Value::from(now)]).await?;
+    }
+    Ok(out)
+}
+
+fn take(tx: &Tx) -> String {
+    format!(
+        "UPDATE inbox SET lease = $2, lease_until = $1, attempts = attempts + 1 WHERE seq {} \
+         RETURNING seq, source, event_id, event_type, received_at, fact, traceparent, attempts, lease",
+        tx.among(3)
+    )
+}
+
+/// The line of due events, while a claim walks along it.
+struct Line {
+    /// Whose events are not to be handed out: somebody is at one of them, or will be in a moment.
+    busy: HashSet<String>,
+    /// What was chosen, and the twins of each.
+    chosen: HashMap<i64, Vec<i64>>,
+    /// The first of each subject among the chosen, and what it says.
+    reports: HashMap<String, (i64, String)>,
+    /// How far the line was looked at: `due_at` and `seq`.
+    seen: (i64, i64),
+}
+
+impl Line {
+    fn new(out: Vec<Option<String>>) -> Self {
+        Self {
+            busy: out.into_iter().flatten().collect(),
+            chosen: HashMap::new(),
+            reports: HashMap::new(),
+            seen: (i64::MIN, 0),
+        }
+    }
+
+    /// Chooses up to `room` events, each with its [twins](Claimed::twins).
+    async fn choose(mut self, tx: &mut Tx, now: Timestamp, room: u32) -> Result<HashMap<i64, Vec<i64>>, StoreError> {
+        let length = room.saturating_mul(PAGE_FOR_EACH).min(PAGE_MAX);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        for _ in 0..PAGES_MAX {
+            if self.chosen.len() >= room {
+                break;
+            }
+            let page = self.page(tx, now, length).await?;
+            for row in &page {
+                self.look_at(row, room)?;
+            }
+            if page.len() < usize::try_from(length).unwrap_or(usize::MAX) {
+                break;
+            }
+        }
+        Ok(self.chosen)
+    }
+
+    /// What stands next in the line.
+    async fn page(&self, tx: &mut Tx, now: Timestamp, length: u32) -> Result<Vec<Row>, StoreError> {
+        let page = format!(
+            "SELECT seq, subject, fact, attempts, due_at FROM inbox \
+             WHERE state = 'due' AND lease IS NULL AND due_at <= $1 AND (due_at, seq) > ($2, $3) \
+               AND (subject IS NULL OR NOT (subject {})) \
+             ORDER BY due_at, seq LIMIT $5",
+            tx.among(4)
+        );
+        let (due_at, seq) = self.seen;
+        let busy = self.busy.iter().cloned().collect();
+        tx.fetch(page, [now.into(), Value::from(due_at), seq.into(), busy, length.into()]).await
+    }
+
+    fn look_at(&mut self, row: &Row, room: usize) -> Result<(), StoreError> {
+        let (seq, subject) = (row.int("seq")?, row.opt_text("subject")?);
+        self.seen = (row.int("due_at")?, seq);
+        let Some(subject) = subject else {
+            if self.chosen.len() < room {
+                self.chosen.insert(seq, vec![]);
+            }
+            return Ok(());
+        };
+        let fact = row.text("fact")?;
+        if let Some((first, said)) = self.reports.get(&subject) {
+            if *said == fact && row.int("attempts")? == 0 {
+                self.chosen.entry(*first).or_default().push(seq);
+            }
+        } else if self.chosen.len() < room && self.busy.insert(subject.clone()) {
+            self.chosen.insert(seq, vec![]);
+            if serde_json::from_str::<Fact>(&fact).is_ok_and(|fact| fact.is_report()) {
+                self.reports.insert(subject, (seq, fact));
+            }
+        }
+        Ok(())
+    }
+}
