@@ -64,7 +64,7 @@ pub struct Limits {
     /// From the moment a connection is ready for a request to the last byte of its head: what bounds both a head that
     /// trickles in and a connection that is kept open without a use.
     pub head_timeout: Duration,
-    /// Bytes of a request's head.
+    /// Bytes of a request's head. Each connection that has read much keeps a buffer of this size.
     pub head_bytes: usize,
     /// Header lines of a request.
     pub headers: usize,
@@ -81,7 +81,7 @@ impl Default for Limits {
             connections_per_address: 512,
             trusted_proxies: Vec::new(),
             head_timeout: Duration::from_secs(10),
-            head_bytes: 32 * 1024,
+            head_bytes: 16 * 1024,
             headers: 100,
             uri_bytes: 8 * 1024,
             drain: Duration::from_secs(10),

@@ -138,7 +138,7 @@ impl PlanSpec {
     pub fn from_json(body: &[u8]) -> Result<Self, FieldError> {
         let mut reader = serde_json::Deserializer::from_slice(body);
         let spec: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| FieldError::new(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| FieldError::new(error.path().to_string(), without_value(error.inner())))?;
         reader.end().map_err(|error| FieldError::new(".", error.to_string()))?;
         Ok(spec)
     }
@@ -261,6 +261,22 @@ fn check_metadata(field: &str, metadata: &Value, say: &mut impl FnMut(&str, &str
     }
 }
 
+/// What is wrong, without the value that is: it may be somebody's code or name.
+fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let says = |beginnings: [&str; 3]| beginnings.iter().any(|beginning| text.starts_with(beginning));
+    if !error.is_data() || says(["unknown field ", "missing field ", "duplicate field "]) {
+        return text;
+    }
+    // serde's words about a value quote it, and then say what should stand there.
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) if says(["invalid type: ", "invalid value: ", "unknown variant "]) => {
+            format!("it should be {expected}")
+        }
+        _ => "it is not of the right form".to_owned(),
+    }
+}
+
 const NOT_AN_ID: &str = "an id has 1 to 64 characters of a-z, A-Z, 0-9, - and _";
 const ENTRANCES_MAX: usize = 500;
 const NOT_AN_ALIAS: &str =
@@ -329,5 +345,21 @@ mod tests {
         assert!(problem[0].starts_with("unreadable ends_at: "), "{problem:?}");
         let problem = problems(r#"{"user_identity_id": "u", "acs_user": "a"}"#);
         assert!(problem[0].contains("unknown field `acs_user`"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_not_repeated() {
+        for (field, value) in [
+            ("code", "8642753190"),
+            ("code", r#"["8642753190"]"#),
+            ("access_method", r#""8642753190, expected""#),
+            ("ends_at", r#""8642753190""#),
+            ("aliases", r#"{"a": 8642753190}"#),
+            ("allowed_acs_entrance_ids", "8642753190"),
+        ] {
+            let problem = problems(&format!(r#"{{"user_identity_id": "u", "acs_user_id": "a", "{field}": {value}}}"#));
+            assert!(problem[0].starts_with(&format!("unreadable {field}")), "{problem:?}");
+            assert!(!problem[0].contains("86427"), "{problem:?}");
+        }
     }
 }

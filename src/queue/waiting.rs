@@ -3,7 +3,7 @@
 //! It has a number of places and a deadline, and it holds no opinion on what happens behind it. Whoever serves it takes
 //! *everything that waits* at once: the busier it is, the larger the groups and the less each of them costs.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -18,7 +18,7 @@ const IN_FLIGHT: &str = "keyferry_queue_publishes_in_flight";
 /// The room's door: batches go in.
 #[derive(Clone)]
 pub(super) struct Door {
-    queue: mpsc::UnboundedSender<Submission>,
+    queue: mpsc::UnboundedSender<Waiting>,
     places: Arc<Semaphore>,
     places_max: usize,
     deadline: Duration,
@@ -29,7 +29,7 @@ pub(super) struct Door {
 /// The room's other end: groups of submissions come out. Several may serve it.
 #[derive(Clone)]
 pub(super) struct Counter {
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<Submission>>>,
+    queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>,
 }
 
 /// A batch, and who waits for it.
@@ -38,6 +38,34 @@ pub(super) struct Submission {
     answer: oneshot::Sender<Result<(), PublishError>>,
     /// Given back when the batch has been answered, not when its sender gave up: what is still with the broker counts.
     _places: Places,
+}
+
+/// A submission that nobody serves yet.
+struct Waiting {
+    batch: Shared,
+    answer: oneshot::Sender<Result<(), PublishError>>,
+    places: Places,
+}
+
+/// A batch that belongs to whoever takes it first: the counter, to serve it, or the sender that gives up. So what nobody
+/// waits for any more holds no memory, however long nothing is served.
+#[derive(Clone)]
+struct Shared(Arc<std::sync::Mutex<Vec<Envelope>>>);
+
+impl Shared {
+    /// Empty where somebody else was faster.
+    fn take(&self) -> Vec<Envelope> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The sender's hold on its batch, let go of when it gives up in whatever way.
+struct Hold(Shared);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
 }
 
 /// Places taken, and told of.
@@ -81,7 +109,9 @@ impl Door {
         self.in_flight.increment(f64::from(count));
         let places = Places { _permit: places, count, in_flight: self.in_flight.clone() };
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Submission { batch, answer, _places: places }).map_err(|_closed| ended())?;
+        let batch = Shared(Arc::new(std::sync::Mutex::new(batch)));
+        let _hold = Hold(batch.clone());
+        self.queue.send(Waiting { batch, answer, places }).map_err(|_closed| ended())?;
         tokio::select! {
             biased;
             answer = answered => answer.unwrap_or_else(|_dropped| Err(lost())),
@@ -96,25 +126,29 @@ impl Counter {
     pub(super) async fn group(&self, envelopes_max: usize) -> Option<Vec<Submission>> {
         // Held while waiting for work, never while doing it.
         let mut queue = self.queue.lock().await;
-        loop {
-            let mut group = vec![queue.recv().await?];
-            let mut envelopes = group[0].batch.len();
-            while envelopes < envelopes_max
-                && let Ok(next) = queue.try_recv()
-            {
-                envelopes += next.batch.len();
-                group.push(next);
-            }
-            group.retain(|submission| !submission.answer.is_closed());
-            if !group.is_empty() {
-                return Some(group);
+        let (mut group, mut envelopes) = (Vec::new(), 0);
+        while group.is_empty() || envelopes < envelopes_max {
+            let next = if group.is_empty() { Some(queue.recv().await?) } else { queue.try_recv().ok() };
+            let Some(next) = next else { break };
+            if let Some(submission) = next.claim() {
+                envelopes += submission.batch.len();
+                group.push(submission);
             }
         }
+        Some(group)
     }
 
     /// Lets nobody in any more; who is in will still be served.
     pub(super) async fn close(&self) {
         self.queue.lock().await.close();
+    }
+}
+
+impl Waiting {
+    /// `None`: its sender has given up.
+    fn claim(self) -> Option<Submission> {
+        let batch = self.batch.take();
+        (!batch.is_empty()).then_some(Submission { batch, answer: self.answer, _places: self.places })
     }
 }
 
@@ -131,4 +165,53 @@ fn ended() -> PublishError {
 
 fn lost() -> PublishError {
     PublishError::Unavailable("the connection was lost before an answer came".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::queue::envelope::tests::some_envelope;
+
+    /// A body's bytes, which can be asked whether anybody still has them.
+    struct Body(#[expect(dead_code, reason = "only held")] Arc<()>);
+
+    impl AsRef<[u8]> for Body {
+        fn as_ref(&self) -> &[u8] {
+            b"{}"
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_let_go_of_and_not_served() {
+        let deadline = Duration::from_secs(5);
+        let clock = ManualClock::starting_at(Timestamp::UNIX_EPOCH);
+        let (door, counter) = room(8, deadline, Arc::new(clock.clone()));
+        let held = Arc::new(());
+        let batch = || vec![Envelope { body: Bytes::from_owner(Body(Arc::clone(&held))), ..some_envelope() }];
+
+        let publish = |batch| {
+            let door = door.clone();
+            tokio::spawn(async move { door.submit(batch).await })
+        };
+        let (too_late, hung_up) = (publish(batch()), publish(batch()));
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&held), 3, "two wait");
+        hung_up.abort();
+        assert!(hung_up.await.expect_err("it was ended").is_cancelled());
+        clock.advance(SignedDuration::try_from(deadline).expect("short"));
+        assert!(matches!(too_late.await.expect("no panic"), Err(PublishError::Deadline(_))));
+        assert_eq!(Arc::strong_count(&held), 1, "although nobody has served them yet");
+
+        let served = publish(vec![some_envelope()]);
+        let group = counter.group(8).await.expect("the room is open");
+        assert_eq!(group.len(), 1, "only the one that is waited for");
+        for submission in group {
+            submission.answer(Ok(()));
+        }
+        served.await.expect("no panic").expect("durable");
+    }
 }

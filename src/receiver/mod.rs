@@ -58,7 +58,7 @@ impl Default for Limits {
         Self {
             body_bytes: 256 * 1024,
             body_timeout: Duration::from_secs(15),
-            held_bytes: 64 * 1024 * 1024,
+            held_bytes: 32 * 1024 * 1024,
             publish_timeout: Duration::from_secs(10),
         }
     }

@@ -1,5 +1,5 @@
-//! `docs/failures.md` says for each fault which test plays it: each of these tests exists, and each story about faults has
-//! its row.
+//! `docs/failures.md` says for each fault which test plays it, and `docs/hostile.md` for each input that means harm: each
+//! of these tests exists, and each story has its row.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -121,4 +121,32 @@ fn every_fault_has_its_test_and_every_story_its_row() {
     let stories = tests.iter().filter(|test| test.starts_with("faults::") || test.starts_with("soak::"));
     let untold: Vec<_> = stories.filter(|story| !named.contains(*story)).collect();
     assert!(untold.is_empty(), "docs/failures.md has no row for {untold:#?}");
+}
+
+/// The number in the first column of each row.
+fn numbers(page: &str) -> Vec<&str> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| B"))
+        .map(|rest| rest.split(' ').next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn every_hostile_input_is_played_and_nothing_unlisted_is() {
+    let page = fs::read_to_string(root().join("docs/hostile.md")).expect("the page");
+    let listed = numbers(&page);
+    let counted: Vec<String> = (1..=76).map(|number| format!("{number:02}")).collect();
+    assert_eq!(listed, counted, "docs/hostile.md lists each number once, in their order");
+    let (tests, named) = (tests(), named(&page));
+    let missing: Vec<_> = named.difference(&tests).collect();
+    assert!(missing.is_empty(), "docs/hostile.md names tests that do not exist: {missing:#?}");
+
+    let played = crate::hostile::played();
+    let listed: BTreeSet<String> = listed.iter().map(|number| format!("B{number}")).collect();
+    let unlisted: Vec<_> = played.iter().filter(|number| !listed.contains(**number)).collect();
+    assert!(unlisted.is_empty(), "rows play what docs/hostile.md does not list: {unlisted:?}");
+    let told =
+        |number: &str| page.lines().any(|line| line.starts_with(&format!("| {number} |")) && line.contains("::"));
+    let unplayed: Vec<_> = listed.iter().filter(|number| !played.contains(number.as_str()) && !told(number)).collect();
+    assert!(unplayed.is_empty(), "no row and no story plays {unplayed:?}");
 }

@@ -6,6 +6,8 @@ mod compose;
 mod docs;
 mod doctor;
 mod faults;
+mod fuzz;
+mod hostile;
 mod main_job;
 mod ops;
 mod provider;

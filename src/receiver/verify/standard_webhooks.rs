@@ -242,6 +242,10 @@ struct Candidates {
 impl Candidates {
     /// `v1a` counts only where there is a key for it.
     fn read(header: &[u8], with_asymmetric: bool) -> Result<Self, Refusal> {
+        // The reference libraries refuse to read such a header at all.
+        if !header.is_ascii() {
+            return Err(Refusal::SignatureMalformed);
+        }
         let mut candidates = Self { macs: Vec::with_capacity(2), asymmetric: Vec::new() };
         for (index, signature) in header.split(|&byte| byte == b' ').enumerate() {
             if index == SIGNATURES_MAX {
