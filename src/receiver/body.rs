@@ -10,6 +10,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::outcome::Rejection;
 
+/// Half of the smallest buffer that a connection has.
+const COPIED_BYTES_MAX: usize = 4096;
+
 /// The memory that all bodies share. Each byte is accounted for when it has arrived, not when it was announced: a
 /// sender that announces much and sends nothing takes nothing from the others.
 #[derive(Debug)]
@@ -43,7 +46,11 @@ impl Room {
             }
             self.take(&mut held, data.len())?;
             match &mut joined {
-                // Nearly every webhook arrives in one piece, which is then used as it is.
+                // Nearly every webhook arrives in one piece, which is then used as it is; but a small one is a part of the
+                // connection's buffer, which would have to be replaced for the next request.
+                None if held.bytes.is_empty() && data.len() <= COPIED_BYTES_MAX => {
+                    held.bytes = Bytes::copy_from_slice(&data);
+                }
                 None if held.bytes.is_empty() => held.bytes = data,
                 None => {
                     // Once and for the whole: growing step by step costs twice as much.

@@ -87,7 +87,7 @@ impl Settings {
             backoff_max: Duration::from_secs(15),
             publish_deadline: Duration::from_secs(5),
             in_flight_max: 4096,
-            lanes: 8,
+            lanes: 4,
             group_max: 256,
             per_message: envelope::Limits { events: 64, bytes: 128 * 1024 },
             confirm_stall: Duration::from_secs(30),
