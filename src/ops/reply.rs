@@ -48,12 +48,15 @@ pub(super) enum Refusal {
     StillUnreadable(String),
     TooManyFollowers,
     Opening,
+    /// The database does not answer.
+    StoreAway(StoreError),
+    /// What should not be.
     Store(StoreError),
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        if error.is_of_database() { Self::StoreAway(error) } else { Self::Store(error) }
     }
 }
 
@@ -74,9 +77,7 @@ impl Refusal {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Plan(_) | Self::StillUnreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::PlanConflict(_) => StatusCode::CONFLICT,
-            Self::TooManyFollowers | Self::Opening | Self::Store(StoreError::Database(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TooManyFollowers | Self::Opening | Self::StoreAway(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -100,7 +101,7 @@ impl Refusal {
             Self::PlanConflict(_) => "plan_conflict",
             Self::StillUnreadable(_) => "still_unreadable",
             Self::TooManyFollowers => "too_many_followers",
-            Self::Opening | Self::Store(StoreError::Database(_)) => "store_unavailable",
+            Self::Opening | Self::StoreAway(_) => "store_unavailable",
             Self::Store(_) => "internal",
         }
     }
@@ -136,7 +137,7 @@ impl Refusal {
                 "the store is not open yet, so nothing can be read or changed; ask again. The server's log says what it \
                  waits for"
             }
-            Self::Store(StoreError::Database(_)) => {
+            Self::StoreAway(_) => {
                 "the database did not answer, and nothing is known to have changed; ask again. The server's log says why"
             }
             Self::Store(_) => {
@@ -158,7 +159,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         counter!(REFUSALS, "type" => self.kind()).increment(1);
-        if let Self::Store(error) = &self {
+        if let Self::Store(error) | Self::StoreAway(error) = &self {
             tracing::error!(%error, "a request to the ops API failed on the store");
         }
         let (status, kind, message) = (self.status(), self.kind(), self.message());
@@ -208,4 +209,21 @@ pub(super) async fn with_headers(mut response: Response) -> Response {
 
 pub(super) async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], include_str!("../../schemas/api/openapi.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_told_apart_from_a_mistake_of_ours() {
+        let away = || StoreError::Database(sqlx::Error::PoolTimedOut);
+        for error in [away(), StoreError::Shared(Arc::new(away()))] {
+            assert_eq!(Refusal::from(error).status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let wrong = StoreError::Corrupt("a status that nobody knows".to_owned());
+        assert_eq!(Refusal::from(wrong).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

@@ -88,6 +88,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database did not answer, or not as it should; it may do so later.
+    #[must_use]
+    pub fn is_of_database(&self) -> bool {
+        match self {
+            Self::Database(_) => true,
+            Self::Shared(error) => error.is_of_database(),
+            Self::Schema { .. } | Self::Migration(_) | Self::Corrupt(_) | Self::Url => false,
+        }
+    }
+
     /// Waiting does not mend it.
     #[must_use]
     pub fn is_final(&self) -> bool {
