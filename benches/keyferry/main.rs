@@ -8,6 +8,7 @@
 mod broker;
 mod contenders;
 mod disk;
+mod growth;
 mod load;
 mod process;
 mod receiving;
@@ -87,6 +88,9 @@ async fn measure(plan: &Plan) -> anyhow::Result<()> {
     }
     if plan.asks_for("worker") {
         working::measure(plan).await?;
+    }
+    if plan.asks_for("growth") {
+        growth::measure().await?;
     }
     Ok(())
 }
