@@ -29,7 +29,7 @@ type Target = fn(&[u8]);
 type Change = (Index, Index, u8, Vec<u8>);
 
 #[test]
-fn signatures_are_judged_as_the_reference_library_judges_them() {
+fn signatures_are_judged_as_the_reference_libraries_judge_them() {
     play("signature", signature::agrees, &signature::WORDS);
 }
 

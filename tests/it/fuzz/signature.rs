@@ -1,5 +1,5 @@
-//! Our verdict on a signature beside that of the reference library, `standardwebhooks`: where they differ, one of the rules
-//! below says why.
+//! Our verdict on a signature beside those of the reference libraries, `standardwebhooks` and `svix`: where they differ, one
+//! of the rules below says why.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,6 @@ use keyferry::receiver::verify::Secret;
 use keyferry::receiver::verify::standard_webhooks::{SIGNATURES_MAX, sign};
 use keyferry::receiver::{Kind, Source};
 use sha2::Sha256;
-use standardwebhooks::{Webhook, WebhookError};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const FAMILIES: [&str; 2] = ["webhook", "svix"];
@@ -91,20 +90,49 @@ pub(crate) fn agrees(data: &[u8]) {
     let secret = || Secret::parse(SECRET).expect("a secret");
     let source = Source::new("app", Kind::Standard, vec![secret()], SignedDuration::from_mins(5)).expect("a source");
     let ours = source.verify(&request.headers, request.body.clone(), now);
-    let reference = Webhook::new(SECRET).expect("a secret");
-    let theirs = reference.verify(&request.body, &request.of_webhook_family());
     let rules: Vec<&str> = STRICTER.iter().filter(|(_, concerns)| concerns(&request)).map(|(rule, _)| *rule).collect();
-    match (ours, theirs) {
-        (Ok(_), Ok(())) => assert!(rules.is_empty(), "taken against the rules {rules:?}"),
-        // We are laxer in one respect: bytes that are no text can be genuine too, and are put aside.
-        (Ok(_), Err(WebhookError::InvalidPayload)) => assert!(str::from_utf8(&request.body).is_err()),
-        (Ok(_), Err(error)) => panic!("taken, although the reference says: {error}"),
-        (Err(refusal), Ok(())) => assert!(!rules.is_empty(), "refused for no rule: {refusal}"),
-        (Err(_), Err(_)) => {}
+    for (name, theirs) in references(&request) {
+        match (&ours, theirs) {
+            (Ok(_), Theirs::Taken) => assert!(rules.is_empty(), "taken against the rules {rules:?}"),
+            // We are laxer in one respect: bytes that are no text can be genuine too, and are put aside.
+            (Ok(_), Theirs::NoText) => assert!(str::from_utf8(&request.body).is_err()),
+            (Ok(_), Theirs::Refused(why)) => panic!("taken, although {name} says: {why}"),
+            (Err(refusal), Theirs::Taken) => {
+                assert!(!rules.is_empty(), "{name} takes it; refused for no rule: {refusal}");
+            }
+            (Err(_), Theirs::NoText | Theirs::Refused(_)) => {}
+        }
     }
-    if let Ok(theirs) = reference.sign("msg_1", now.as_second(), &request.body) {
-        assert_eq!(sign(&secret(), "msg_1", now, &request.body), theirs, "we sign as they do");
-    }
+    let signed = sign(&secret(), "msg_1", now, &request.body);
+    let theirs = [
+        standardwebhooks::Webhook::new(SECRET).expect("a secret").sign("msg_1", now.as_second(), &request.body).ok(),
+        svix::webhooks::Webhook::new(SECRET).expect("a secret").sign("msg_1", now.as_second(), &request.body).ok(),
+    ];
+    assert!(theirs.into_iter().flatten().all(|theirs| theirs == signed), "we sign as they do");
+}
+
+/// What a reference library makes of a request.
+enum Theirs {
+    Taken,
+    NoText,
+    Refused(String),
+}
+
+fn references(request: &Request) -> [(&'static str, Theirs); 2] {
+    let standard = standardwebhooks::Webhook::new(SECRET).expect("a secret");
+    let standard = match standard.verify(&request.body, &request.of_webhook_family()) {
+        Ok(()) => Theirs::Taken,
+        Err(standardwebhooks::WebhookError::InvalidPayload) => Theirs::NoText,
+        Err(error) => Theirs::Refused(error.to_string()),
+    };
+    // It knows both families.
+    let svix = svix::webhooks::Webhook::new(SECRET).expect("a secret");
+    let svix = match svix.verify(&request.body, &request.headers) {
+        Ok(()) => Theirs::Taken,
+        Err(svix::webhooks::WebhookError::InvalidPayload) => Theirs::NoText,
+        Err(error) => Theirs::Refused(error.to_string()),
+    };
+    [("standardwebhooks", standard), ("svix", svix)]
 }
 
 impl Request {
@@ -148,7 +176,7 @@ impl Request {
         FAMILIES.iter().find_map(of).map(HeaderValue::as_bytes)
     }
 
-    /// The reference knows one family; a request that has only the other is judged under the one that it knows.
+    /// `standardwebhooks` knows one family; a request that has only the other is judged under the one that it knows.
     fn of_webhook_family(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
         if !is_in("webhook", &headers) {
