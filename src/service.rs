@@ -124,18 +124,21 @@ impl Parts {
     async fn start(&mut self, role: Role, mut config: Config, listeners: Listeners) -> Result<(), StartError> {
         let tell = role.works().then(|| self.watch_store());
         let opening = if role.receives() { self.entrance(&config, listeners.receiver)? } else { None };
-        let behind = if role.works() { Behind::Opening } else { Behind::Nothing };
         self.metrics();
         let token = config.ops_token.take();
-        let (front, router) = Front::new(self.router(token.clone(), behind));
-        self.late.spawn(http::serve(listeners.ops, router, http::Limits::default(), self.late.end.clone()));
-        let Some(tell) = tell else { return Ok(()) };
+        let Some(tell) = tell else {
+            self.ops(listeners.ops, self.router(token, Behind::Nothing));
+            return Ok(());
+        };
+        let first = self.router(token.clone(), Behind::Opening);
+        let (front, router) = Front::new(first, Arc::clone(&self.surroundings.clock));
+        self.ops(listeners.ops, router);
         let store = self.store(role, &config, &tell).await?;
         if let Some(opening) = opening {
             opening.open(self.direct(&config, &store));
         }
         let api = self.work(role, &config, store.clone())?;
-        front.replace(self.router(token, Behind::Api(api)));
+        front.complete(self.router(token, Behind::Api(api)));
         // Last, because whoever hears that all is ready begins.
         tell.send_modify(|state| *state = Ok(store));
         Ok(())
@@ -199,7 +202,8 @@ impl Parts {
             self.receiver(config, listener, publisher)?;
             return Ok(None);
         }
-        let opening = Opening::default();
+        let clock = Arc::clone(&self.surroundings.clock);
+        let opening = Opening::new(config.direct.publish_deadline, clock);
         self.receiver(config, listener, Arc::new(opening.clone()))?;
         Ok(Some(opening))
     }
@@ -287,6 +291,10 @@ impl Parts {
             reread: Arc::new(move |item| read_again(&roster.borrow(), item)),
             shutdown: self.late.end.clone(),
         })
+    }
+
+    fn ops(&self, listener: TcpListener, router: Router) {
+        self.late.spawn(http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
     }
 
     fn router(&self, token: Option<SecretString>, behind: Behind) -> Router {

@@ -6,6 +6,7 @@ mod origo;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::support::ground::Ground;
 use crate::support::in_both_shapes;
 use crate::support::town::{Town, issued_keys};
 use crate::support::wait;
@@ -190,4 +191,18 @@ async fn sigterm_ends_with_nothing_in_hand(mut town: Town) {
     for process in std::mem::take(&mut town.processes) {
         assert!(process.terminate().await.success(), "a clean end is exit 0");
     }
+}
+
+/// Whoever starts a process and goes on at once, as scripts do, need not know that its store is still being opened.
+#[tokio::test]
+async fn who_comes_in_the_first_moment_is_served() {
+    let mut town = Town::founded(Ground::embedded()).await;
+    let stay = town.stay(0).await;
+    let mut process = town.launch("run");
+    town.announced("run", &mut process).await;
+    let (status, answer) = town.put_plan("booking-1", &stay).await;
+    assert!(status.is_success(), "{answer}");
+    assert!(town.send_registered("registered-1", &stay, None).await.is_success());
+    town.processes.push(process);
+    town.close().await;
 }
