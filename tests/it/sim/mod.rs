@@ -1,4 +1,4 @@
-//! Schedules by the thousand: the real receiver, queue, store and worker in one process, on a clock that a seed moves,
+//! Schedules by the hundred: the real receiver, queue, store and worker in one process, on a clock that a seed moves,
 //! against the sandbox's world, with everything going wrong that can.
 //!
 //! A schedule is a seed's: the same seed plays the same, step for step, so that one that broke something is played again
