@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::stream::FusedStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, BasicProperties};
@@ -48,24 +49,21 @@ pub(super) struct Suspect {
 
 impl Batch {
     /// Waits for one delivery, and takes with it what has arrived already, until there are `envelopes_max` envelopes.
+    /// `None` at the stream's end.
     pub(super) async fn gather(
-        deliveries: &mut (impl Stream<Item = lapin::Result<Delivery>> + Unpin),
+        deliveries: &mut (impl FusedStream<Item = lapin::Result<Delivery>> + Unpin),
         envelopes_max: usize,
         customs: &Customs,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Option<Self>, Fault> {
+        let Some(first) = deliveries.next().await else { return Ok(None) };
         let mut batch = Self::default();
-        // The end of the stream without an error is how a deleted queue looks from here.
-        let mut next = deliveries.next().await;
-        loop {
-            batch.add(next.ok_or(Fault::ConsumerCancelled)??, customs);
-            if batch.len() >= envelopes_max {
-                return Ok(batch);
-            }
-            match deliveries.next().now_or_never() {
-                Some(arrived) => next = arrived,
-                None => return Ok(batch),
-            }
+        batch.add(first?, customs);
+        while batch.len() < envelopes_max
+            && let Some(delivery) = deliveries.next().now_or_never().flatten()
+        {
+            batch.add(delivery?, customs);
         }
+        Ok(Some(batch))
     }
 
     fn len(&self) -> usize {
@@ -211,8 +209,8 @@ mod tests {
     }
 
     async fn gather(deliveries: Vec<Delivery>, envelopes_max: usize) -> Batch {
-        let mut deliveries = stream::iter(deliveries.into_iter().map(Ok)).chain(stream::pending());
-        Batch::gather(&mut deliveries, envelopes_max, &CUSTOMS).await.expect("a batch")
+        let mut deliveries = stream::iter(deliveries.into_iter().map(Ok)).chain(stream::pending()).fuse();
+        Batch::gather(&mut deliveries, envelopes_max, &CUSTOMS).await.expect("no fault").expect("a batch")
     }
 
     fn ids(envelopes: &[Envelope]) -> Vec<&str> {
@@ -227,9 +225,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_ends_is_a_fault() {
-        let mut deliveries = stream::iter([Ok(foreign(1))]);
-        assert!(matches!(Batch::gather(&mut deliveries, 2, &CUSTOMS).await, Err(Fault::ConsumerCancelled)));
+    async fn what_came_before_the_end_of_the_stream_is_a_batch() {
+        let mut deliveries = stream::iter([Ok(delivery(1, &["1"], 1))]).fuse();
+        let batch = Batch::gather(&mut deliveries, 2, &CUSTOMS).await.expect("no fault").expect("a batch");
+        assert_eq!(ids(&batch.envelopes), ["1"]);
+        assert!(Batch::gather(&mut deliveries, 2, &CUSTOMS).await.expect("no fault").is_none());
     }
 
     #[tokio::test]

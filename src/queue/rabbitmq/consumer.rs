@@ -6,15 +6,18 @@
 //! requeued, so nothing goes round in circles or uses up its deliveries.
 //!
 //! What has been delivered in vain more than a few times may be what kills intake, or stand beside it. It is taken in
-//! event by event, each in a transaction of its own, after everything else and beginning at another place each time: so
-//! only the one that kills is still there when the broker gives up on it.
+//! event by event, each in a transaction of its own, beginning at another place each time; and nothing new is taken until
+//! then, so that whatever is out at the time is in hand and goes first: only the one that kills is still there when the
+//! broker gives up on it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
+use futures_util::StreamExt as _;
+use futures_util::stream::Fuse;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Connection, Consumer};
+use lapin::{Acker, Channel, Connection, Consumer};
 use metrics::{counter, describe_counter};
 use tokio_util::sync::CancellationToken;
 
@@ -60,67 +63,122 @@ pub(super) fn start(
     Link::new(settings, work, clock, entropy)
 }
 
+/// What intake works with on one connection.
+pub struct Taking {
+    channel: Channel,
+    deliveries: Fuse<Consumer>,
+}
+
+/// Why a step was not brought to its end.
+enum Stop {
+    Shutdown,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Waits for `work`, but not beyond the end.
+async fn unless_ended<T>(shutdown: &CancellationToken, work: impl Future<Output = T>) -> Result<T, Stop> {
+    shutdown.run_until_cancelled(work).await.ok_or(Stop::Shutdown)
+}
+
 #[async_trait]
 impl Work for Intake {
-    type Tools = Consumer;
+    type Tools = Taking;
 
     const NAME: &'static str = "intake";
 
     async fn open(&self, connection: &Connection) -> Result<Self::Tools, Fault> {
         let channel = connection.create_channel().await?;
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        let options = BasicConsumeOptions::default();
-        Ok(channel.basic_consume(self.queue.clone(), "".into(), options, FieldTable::default()).await?)
+        let deliveries = self.consume(&channel).await?;
+        Ok(Taking { channel, deliveries })
     }
 
-    async fn run(&mut self, mut consumer: Self::Tools, shutdown: &CancellationToken) -> Result<(), Fault> {
-        while self.step(&mut consumer, shutdown).await? {}
-        Ok(())
+    async fn run(&mut self, mut taking: Self::Tools, shutdown: &CancellationToken) -> Result<(), Fault> {
+        loop {
+            match self.step(&mut taking, shutdown).await {
+                Ok(()) => {}
+                Err(Stop::Shutdown) => return Ok(()),
+                Err(Stop::Fault(fault)) => return Err(fault),
+            }
+        }
     }
 }
 
 impl Intake {
-    /// One batch: gathered, committed, acknowledged. `false` when `shutdown` was cancelled first.
-    async fn step(&self, deliveries: &mut Consumer, shutdown: &CancellationToken) -> Result<bool, Fault> {
-        let gathering = Batch::gather(deliveries, self.batch_max, &self.customs);
-        let Some(gathered) = shutdown.run_until_cancelled(gathering).await else { return Ok(false) };
-        let batch = gathered?;
+    /// One batch: gathered, committed, acknowledged.
+    async fn step(&self, taking: &mut Taking, shutdown: &CancellationToken) -> Result<(), Stop> {
+        // The end of the stream without an error is how a deleted queue looks from here.
+        let batch = self.gather(taking, shutdown).await?.ok_or(Fault::ConsumerCancelled)?;
+        let is_all = batch.suspects.is_empty();
+        let suspects = self.take(batch, is_all, shutdown).await?;
+        if is_all { Ok(()) } else { self.examine(suspects, taking, shutdown).await }
+    }
+
+    /// Takes in what is suspected, after whatever else is out.
+    async fn examine(
+        &self,
+        mut suspects: Vec<Suspect>,
+        taking: &mut Taking,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Stop> {
+        let cancel = taking.channel.basic_cancel(taking.deliveries.get_ref().tag(), BasicCancelOptions::default());
+        unless_ended(shutdown, cancel).await?.map_err(Fault::from)?;
+        // What was delivered before the broker's answer, and then the end.
+        while let Some(batch) = self.gather(taking, shutdown).await? {
+            suspects.extend(self.take(batch, false, shutdown).await?);
+        }
+        for suspect in Suspect::in_turn(suspects) {
+            self.take_one_by_one(suspect, shutdown).await?;
+        }
+        taking.deliveries = unless_ended(shutdown, self.consume(&taking.channel)).await??;
+        Ok(())
+    }
+
+    async fn consume(&self, channel: &Channel) -> Result<Fuse<Consumer>, Fault> {
+        let options = BasicConsumeOptions::default();
+        Ok(channel.basic_consume(self.queue.clone(), "".into(), options, FieldTable::default()).await?.fuse())
+    }
+
+    /// `None` at the end of the deliveries.
+    async fn gather(&self, taking: &mut Taking, shutdown: &CancellationToken) -> Result<Option<Batch>, Stop> {
+        let gathering = Batch::gather(&mut taking.deliveries, self.batch_max, &self.customs);
+        Ok(unless_ended(shutdown, gathering).await??)
+    }
+
+    /// Takes in what is not suspected, and returns what is. `is_all`: nothing else is out.
+    async fn take(&self, batch: Batch, is_all: bool, shutdown: &CancellationToken) -> Result<Vec<Suspect>, Stop> {
         for foreign in batch.foreign {
             reject(foreign).await?;
         }
-        if shutdown.run_until_cancelled(self.commit(batch.envelopes)).await.is_none() {
-            return Ok(false);
-        }
+        unless_ended(shutdown, self.commit(batch.envelopes)).await?;
         // Those of its events that are ours are in the inbox now: it is parked for the sake of the others only.
         for mixed in batch.mixed {
             reject(mixed).await?;
         }
-        acknowledge(batch.ours, batch.suspects.is_empty()).await?;
-        for suspect in Suspect::in_turn(batch.suspects) {
-            if !self.take_one_by_one(suspect, shutdown).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        acknowledge(batch.ours, is_all).await?;
+        Ok(batch.suspects)
     }
 
-    /// `false` when `shutdown` was cancelled first.
-    async fn take_one_by_one(&self, suspect: Suspect, shutdown: &CancellationToken) -> Result<bool, Fault> {
+    async fn take_one_by_one(&self, suspect: Suspect, shutdown: &CancellationToken) -> Result<(), Stop> {
         tracing::warn!(
             delivered = suspect.delivered,
             events = suspect.envelopes.len(),
             "a message has come back again and again: its events are taken in one by one"
         );
         for envelope in suspect.envelopes {
-            if shutdown.run_until_cancelled(self.commit(vec![envelope])).await.is_none() {
-                return Ok(false);
-            }
+            unless_ended(shutdown, self.commit(vec![envelope])).await?;
         }
         match suspect.foreign {
             Some(foreign) => reject(foreign).await?,
             None => acknowledge(vec![suspect.acker], false).await?,
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Returns when the inbox has the batch, however often it takes.

@@ -88,6 +88,12 @@ async fn a_batch_is_sealed_and_a_foreign_event_in_it_costs_the_others_nothing() 
     bus.end().await;
 }
 
+/// An event that takes its time to arrive.
+fn heavy(id: &str, event_type: &str) -> Envelope {
+    let body = format!(r#"{{"event_id": "{id}", "note": "{}"}}"#, "-".repeat(900_000));
+    Envelope { body: body.into(), ..of_type(id, event_type) }
+}
+
 /// An inbox whose process dies of one event: it never comes back from a batch that holds it.
 #[derive(Default)]
 struct Mortal {
@@ -112,7 +118,7 @@ async fn what_kills_intake_is_parked_in_the_end_and_its_neighbours_are_not_lost_
     bus.settings.queue.delivery_limit = 10;
     let (publisher, publishing) = bus.publisher().await;
     publisher.publish(["1", "2", "deadly", "3", "4"].map(event).to_vec()).await.expect("they are durable");
-    publisher.publish(vec![of_type("5", "b")]).await.expect("it is durable");
+    publisher.publish(vec![heavy("5", "b"), heavy("6", "c")]).await.expect("they are durable");
     let inbox = Arc::new(Mortal::default());
     let mut lives = 0;
     while bus.depth("parked").await != Some(1) {
@@ -126,7 +132,7 @@ async fn what_kills_intake_is_parked_in_the_end_and_its_neighbours_are_not_lost_
     }
     let mut ids = inbox.memory.ids();
     ids.dedup();
-    assert_eq!(ids, ["1", "2", "3", "4", "5"]);
+    assert_eq!(ids, ["1", "2", "3", "4", "5", "6"]);
     assert_eq!(bus.depth("inbox").await, Some(0));
     publishing.end().await;
     bus.end().await;
