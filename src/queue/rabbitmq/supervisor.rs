@@ -3,11 +3,12 @@
 //! There is no repair in place. A fault of a channel, of a consumer or of the topology costs the connection, because a
 //! connection built anew is the one state that is known to be right.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, Event};
@@ -62,6 +63,8 @@ pub enum Fault {
     Unconfirmed,
     #[error("the connection ended without saying why")]
     Ended,
+    #[error("its work panicked; the log has the message")]
+    Panic,
 }
 
 /// What is done with a connection.
@@ -123,7 +126,7 @@ impl<W: Work> Link<W> {
     /// Connects and works, again and again, until `shutdown` is cancelled.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut failures: u32 = 0;
-        while let Err(fault) = self.session(&shutdown).await {
+        while let Err(fault) = self.session_or_panic(&shutdown).await {
             let worked = *self.state.borrow() == State::Ready;
             failures = if worked { 1 } else { failures.saturating_add(1) };
             let pause = self.backoff.pause(failures, &*self.entropy);
@@ -139,6 +142,14 @@ impl<W: Work> Link<W> {
             self.report_down(&fault);
             shutdown.run_until_cancelled(self.clock.sleep(pause)).await;
         }
+    }
+
+    /// A panic, in the inbox for example, costs the connection like any other fault.
+    async fn session_or_panic(&mut self, shutdown: &CancellationToken) -> Result<(), Fault> {
+        AssertUnwindSafe(self.session(shutdown)).catch_unwind().await.unwrap_or_else(|_panic| {
+            tracing::error!(link = W::NAME, "the work of the RabbitMQ link panicked");
+            Err(Fault::Panic)
+        })
     }
 
     /// One connection, from beginning to end. `Ok` means that `shutdown` was cancelled.

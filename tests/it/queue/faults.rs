@@ -2,15 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keyferry::queue::Publisher as _;
-use keyferry::queue::rabbitmq::Settings;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use keyferry::clock::{ManualClock, SystemEntropy};
+use keyferry::queue::rabbitmq::{self, Settings, State};
+use keyferry::queue::{Envelope, Inbox, InboxError, Publisher as _};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use super::{Bus, Memory, event, eventually, intake, unique};
+use super::{Bus, Memory, Running, event, eventually, intake, unique};
 use crate::support::broker::{amqp_url, rabbitmqctl};
+use crate::support::db::start;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_closed_by_the_broker_come_back_and_nothing_is_lost() {
@@ -110,4 +115,43 @@ async fn a_wrong_password_is_reported_and_not_repeated() {
     assert!(!format!("{:?}", running.state.borrow()).contains("hunter2"));
     assert!(!format!("{settings:?}").contains("hunter2"));
     running.end().await;
+}
+
+/// An inbox with a bug, which the first batch meets.
+#[derive(Default)]
+struct Buggy {
+    memory: Memory,
+    has_panicked: AtomicBool,
+}
+
+#[async_trait]
+impl Inbox for Buggy {
+    async fn accept(&self, batch: Vec<Envelope>) -> Result<(), InboxError> {
+        assert!(self.has_panicked.swap(true, Ordering::SeqCst), "a bug in the inbox");
+        self.memory.accept(batch).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_inbox_costs_the_connection_and_intake_goes_on() {
+    let mut bus = Bus::new().await;
+    bus.settings.connect_timeout = Duration::from_hours(1);
+    let (publisher, publishing) = bus.publisher().await;
+    publisher.publish(vec![event("1")]).await.expect("it is durable");
+    let (inbox, clock) = (Arc::new(Buggy::default()), ManualClock::starting_at(start()));
+    let link = rabbitmq::intake(&bus.settings, inbox.clone(), Arc::new(clock.clone()), Arc::new(SystemEntropy));
+    let link = link.expect("settings");
+    let taking_in = Running::spawn(link.state(), |shutdown| link.run(shutdown));
+    taking_in.down_because(&["panicked"]).await;
+    assert_eq!(inbox.memory.ids(), [""; 0], "not before the pause is over");
+    eventually("the link is ready again", async || {
+        clock.advance(SignedDuration::from_millis(200));
+        *taking_in.state.borrow() == State::Ready
+    })
+    .await;
+    inbox.memory.holds(&["1"]).await;
+    taking_in.end().await;
+    assert_eq!(bus.depth("inbox").await, Some(0));
+    publishing.end().await;
+    bus.end().await;
 }
