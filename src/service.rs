@@ -1,13 +1,16 @@
 //! A running Keyferry: which parts each role has, how they are joined, and the order in which they end.
 //!
 //! The caller has bound the ports and decides the end. What takes things in ends first, what makes them durable after
-//! it, so that nothing that was begun is left without its answer; the ops port is the last to go.
+//! it, so that nothing that was begun is left without its answer; the ops port is the last to go. A part that ends before
+//! it is told to takes the others along: a process lacks nothing, or it ends and says so.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -62,8 +65,8 @@ pub enum StartError {
     Incomplete(&'static str),
 }
 
-/// Runs a role until `shutdown`, with the sources that `roster` holds at any time. Returns how much was left unfinished: 0
-/// is a clean end.
+/// Runs a role until `shutdown`, or until one of its parts ends by itself, with the sources that `roster` holds at any
+/// time. Returns how much was left unfinished: 0 is a clean end.
 pub async fn run(
     role: Role,
     config: Config,
@@ -73,10 +76,11 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<usize, StartError> {
     let running = async {
-        let (early, late) = (Group::default(), Group::default());
+        let stop = shutdown.soft.child_token();
+        let (early, late) = (Group::new(&stop), Group::new(&stop));
         let mut parts = Parts { surroundings, roster, checks: Vec::new(), early, late };
-        match shutdown.soft.run_until_cancelled(parts.start(role, config, listeners)).await {
-            Some(Ok(())) => shutdown.soft.cancelled().await,
+        match stop.run_until_cancelled(parts.start(role, config, listeners)).await {
+            Some(Ok(())) => stop.cancelled().await,
             Some(Err(error)) => return Err(error),
             // The end came before the beginning was over.
             None => {}
@@ -87,17 +91,35 @@ pub async fn run(
 }
 
 /// Tasks that end together; each says what it left unfinished.
-#[derive(Default)]
+#[derive(Clone)]
 struct Group {
     tasks: TaskTracker,
     end: CancellationToken,
     left: Arc<AtomicUsize>,
+    /// Ends the process.
+    stop: CancellationToken,
 }
 
 impl Group {
-    fn spawn(&self, task: impl Future<Output = usize> + Send + 'static) {
-        let left = Arc::clone(&self.left);
-        self.tasks.spawn(async move { left.fetch_add(task.await, Ordering::Relaxed) });
+    fn new(stop: &CancellationToken) -> Self {
+        Self { tasks: TaskTracker::new(), end: CancellationToken::new(), left: Arc::default(), stop: stop.clone() }
+    }
+
+    /// `part` goes on until the process's end, and not beyond the group's.
+    fn spawn(&self, part: &'static str, task: impl Future<Output = usize> + Send + 'static) {
+        let group = self.clone();
+        self.tasks.spawn(async move {
+            let left = match AssertUnwindSafe(task).catch_unwind().await {
+                Ok(left) if group.stop.is_cancelled() => left,
+                ended => {
+                    let how = if ended.is_err() { "panicked" } else { "ended by itself" };
+                    tracing::error!(part, "a part of this process has {how}; the process ends");
+                    group.stop.cancel();
+                    1
+                }
+            };
+            group.left.fetch_add(left, Ordering::Relaxed);
+        });
     }
 
     async fn finish(&self) -> usize {
@@ -149,7 +171,7 @@ impl Parts {
     fn metrics(&self) {
         let Surroundings { clock, metrics, .. } = self.surroundings.clone();
         let end = self.late.end.clone();
-        self.late.spawn(async move {
+        self.late.spawn("metrics", async move {
             while end.run_until_cancelled(clock.sleep(METRICS_UPKEEP)).await.is_some() {
                 metrics.run_upkeep();
             }
@@ -213,7 +235,7 @@ impl Parts {
         let (publisher, link) = rabbitmq::publisher(settings, clock, entropy)?;
         self.watch("queue", link.state());
         let end = self.late.end.clone();
-        self.late.spawn(async move {
+        self.late.spawn("queue", async move {
             link.run(end).await;
             0
         });
@@ -225,7 +247,7 @@ impl Parts {
         let clock = Arc::clone(&self.surroundings.clock);
         let (publisher, commits) = direct::publisher(&config.direct, Arc::new(store.clone()), clock);
         let end = self.late.end.clone();
-        self.late.spawn(async move {
+        self.late.spawn("queue", async move {
             commits.run(end).await;
             0
         });
@@ -242,7 +264,7 @@ impl Parts {
         let (roster, clock) = (self.roster.clone(), Arc::clone(&self.surroundings.clock));
         let receiver = Receiver::following(roster, publisher, clock, config.receiver);
         let serving = http::serve(listener, receiver::router(receiver), config.http.clone(), self.early.end.clone());
-        self.early.spawn(serving);
+        self.early.spawn("receiver", serving);
         Ok(())
     }
 
@@ -254,7 +276,7 @@ impl Parts {
             let link = rabbitmq::intake(settings, inbox, Arc::clone(&clock), Arc::clone(&entropy))?;
             self.watch("intake", link.state());
             let end = self.early.end.clone();
-            self.early.spawn(async move {
+            self.early.spawn("intake", async move {
                 link.run(end).await;
                 0
             });
@@ -272,12 +294,12 @@ impl Parts {
         let calls: Arc<ops::Calls> = Arc::new(move || Box::pin(calls(asked.clone(), in_flight_max)));
         let provider: Arc<dyn Provider> = Arc::new(paced);
         let end = self.early.end.clone();
-        self.early.spawn(async move { worker.run(end).await });
+        self.early.spawn("worker", async move { worker.run(end).await });
         let source = config.missed_source.clone();
         let read: ReadListed = Arc::new(move |event, now| read_listed(&source, event, now));
         let sweep = Sweep::new(store.clone(), Arc::clone(&provider), Arc::clone(&clock), read, config.sweep.clone());
         let end = self.early.end.clone();
-        self.early.spawn(async move {
+        self.early.spawn("sweep", async move {
             sweep.run(end).await;
             0
         });
@@ -294,7 +316,7 @@ impl Parts {
     }
 
     fn ops(&self, listener: TcpListener, router: Router) {
-        self.late.spawn(http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
+        self.late.spawn("ops", http::serve(listener, router, http::Limits::default(), self.late.end.clone()));
     }
 
     fn router(&self, token: Option<SecretString>, behind: Behind) -> Router {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -110,7 +110,9 @@ impl Worker {
     pub async fn run(&self, shutdown: CancellationToken) -> usize {
         let mut hands = JoinSet::new();
         while !shutdown.is_cancelled() {
-            while hands.try_join_next().is_some() {}
+            while let Some(ended) = hands.try_join_next() {
+                report(ended);
+            }
             let in_hand = u32::try_from(hands.len()).unwrap_or(u32::MAX);
             let room = self.pace.allowance(self.settings.concurrency.saturating_sub(in_hand), in_hand);
             // A claim that the end interrupts is rolled back, or its lease passes.
@@ -126,7 +128,10 @@ impl Worker {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
                     // What was recorded together ends together, and leaves room for as many.
-                    Some(_) = hands.join_next() => tokio::task::yield_now().await,
+                    Some(ended) = hands.join_next() => {
+                        report(ended);
+                        tokio::task::yield_now().await;
+                    }
                     () = self.store.arrival() => {}
                     () = self.clock.sleep(self.settings.poll) => {}
                 }
@@ -135,7 +140,10 @@ impl Worker {
         let mut deadline = self.clock.sleep(self.settings.drain);
         loop {
             tokio::select! {
-                finished = hands.join_next() => if finished.is_none() { return 0 },
+                finished = hands.join_next() => match finished {
+                    Some(ended) => report(ended),
+                    None => return 0,
+                },
                 () = &mut deadline => {
                     tracing::warn!(unfinished = hands.len(), "the drain time is over; their leases will pass");
                     return hands.len();
@@ -260,6 +268,15 @@ struct Hand<'a> {
     worker: &'a Worker,
     claimed: &'a Claimed,
     provider: Paced,
+}
+
+/// A handler's panic is an outcome; this is one in what was to record it.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a handling panicked; its event is taken up again when its lease has passed");
+    }
 }
 
 fn millis(duration: SignedDuration) -> i64 {

@@ -14,6 +14,7 @@ mod provider;
 mod queue;
 mod receiver;
 mod sandbox;
+mod service;
 mod sim;
 mod soak;
 mod store;
