@@ -20,6 +20,11 @@ pub struct Receiver {
     pub body_bytes_max: usize,
     /// A body that takes longer is refused with 408.
     pub body_timeout_seconds: u64,
+    /// Bytes of all bodies that are held at once; beyond it a webhook is answered 503. At least `body_bytes_max`.
+    pub held_bytes_max: usize,
+    /// A webhook that is not durable by then is answered 503, whatever patience the queue has. At least
+    /// `queue.publish_deadline_seconds`; Seam waits 15 s for an answer.
+    pub publish_timeout_seconds: u64,
     /// A request's head that takes longer ends the connection.
     pub head_timeout_seconds: u64,
     /// Connections served at once. One more takes the place of the one that has waited longest without a request; where
@@ -39,6 +44,8 @@ impl Default for Receiver {
             listen: "127.0.0.1:8080".to_owned(),
             body_bytes_max: 256 * 1024,
             body_timeout_seconds: 15,
+            held_bytes_max: 32 * 1024 * 1024,
+            publish_timeout_seconds: 10,
             head_timeout_seconds: 10,
             connections_max: 1024,
             connections_per_address_max: 512,

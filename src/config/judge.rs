@@ -50,7 +50,7 @@ impl<'e> Judge<'e> {
         if let Some(token) = &ops_token {
             self.ops_token(token, ops_listen);
         }
-        self.receiver(&file.receiver);
+        self.receiver(&file.receiver, &file.queue);
         let trusted_proxies = self.proxies(&file.receiver.trusted_proxies);
         self.store_url(&file.store.url);
         let provider = self.provider(role, &file.provider);
@@ -66,8 +66,8 @@ impl<'e> Judge<'e> {
             receiver: receiver::Limits {
                 body_bytes: file.receiver.body_bytes_max,
                 body_timeout: Duration::from_secs(file.receiver.body_timeout_seconds),
-                publish_timeout: Duration::from_secs(file.queue.publish_deadline_seconds.saturating_mul(2)),
-                ..receiver::Limits::default()
+                held_bytes: file.receiver.held_bytes_max,
+                publish_timeout: Duration::from_secs(file.receiver.publish_timeout_seconds),
             },
             http: http::Limits {
                 connections: file.receiver.connections_max,
@@ -143,12 +143,18 @@ impl<'e> Judge<'e> {
         }
     }
 
-    fn receiver(&mut self, file: &file::Receiver) {
+    fn receiver(&mut self, file: &file::Receiver, queue: &file::Queue) {
         self.at_least("receiver.body_bytes_max", file.body_bytes_max, 1);
         self.at_least("receiver.body_timeout_seconds", file.body_timeout_seconds, 1);
         self.at_least("receiver.head_timeout_seconds", file.head_timeout_seconds, 1);
         self.at_least("receiver.connections_max", file.connections_max, 1);
         self.at_least("receiver.connections_per_address_max", file.connections_per_address_max, 1);
+        if file.held_bytes_max < file.body_bytes_max {
+            self.say("receiver.held_bytes_max", "it must be at least receiver.body_bytes_max, or no such body fits");
+        }
+        if file.publish_timeout_seconds < queue.publish_deadline_seconds {
+            self.say("receiver.publish_timeout_seconds", "it must be at least queue.publish_deadline_seconds");
+        }
     }
 }
 

@@ -210,6 +210,20 @@ mod tests {
     }
 
     #[test]
+    fn the_receivers_limits_are_those_of_the_file() {
+        let file = "[receiver]\nbody_bytes_max = 1\nbody_timeout_seconds = 2\nheld_bytes_max = 3\n\
+                    publish_timeout_seconds = 6";
+        let variables = [("SEAM_API_KEY", "k"), ("SEAM_WEBHOOK_SECRET", SECRET)];
+        let config = load(Role::Run, &Flags::default(), &environment(&variables), Some(file)).expect("a configuration");
+        let receiver::Limits { body_bytes, body_timeout, held_bytes, publish_timeout } = config.receiver;
+        assert_eq!((body_bytes, held_bytes), (1, 3));
+        assert_eq!((body_timeout.as_secs(), publish_timeout.as_secs()), (2, 6));
+        let file = "[receiver]\nheld_bytes_max = 262143";
+        let problem = "receiver.held_bytes_max: it must be at least receiver.body_bytes_max, or no such body fits";
+        assert_eq!(problems(Role::Run, &variables, Some(file)), [problem]);
+    }
+
+    #[test]
     fn flags_go_over_the_environment_and_that_over_the_file() {
         let variables =
             [("SEAM_API_KEY", "k"), ("SEAM_WEBHOOK_SECRET", SECRET), ("KEYFERRY_OPS_LISTEN", "127.0.0.1:2")];
@@ -225,6 +239,7 @@ mod tests {
             [receiver]
             listen = 8080
             body_bytes_max = 0
+            publish_timeout_seconds = 4
             speling = 1
             [ops]
             listen = "0.0.0.0:8081"
@@ -240,6 +255,7 @@ mod tests {
             "receiver.listen: invalid type",
             "receiver.speling: unknown field",
             "receiver.body_bytes_max: it must be at least 1",
+            "receiver.publish_timeout_seconds: it must be at least queue.publish_deadline_seconds",
             "wroker: there is no such section",
             "ops.listen: beyond loopback",
             "KEYFERRY_STORE_URL (store.url): it begins with neither",
