@@ -13,6 +13,7 @@ on_both_stores!(
     a_credential_that_is_deleted_before_it_is_issued_stays_revoked,
     a_plan_that_is_cancelled_before_its_key_is_issued_leaves_none,
     the_event_of_a_foreign_credential_is_ignored,
+    a_plan_with_a_field_of_a_newer_version_is_worked_on,
 );
 
 async fn a_key_is_issued_when_the_providers_object_says_so(bench: Bench) {
@@ -130,4 +131,17 @@ async fn the_event_of_a_foreign_credential_is_ignored(bench: Bench) {
     assert_eq!(story.stands("booking").await, (Status::Planned, vec![]));
     story.seam("/acs/credentials/delete", &serde_json::json!({"acs_credential_id": foreign})).await;
     story.ends_with(0).await;
+}
+
+async fn a_plan_with_a_field_of_a_newer_version_is_worked_on(bench: Bench) {
+    let story = Story::new(&bench).await;
+    let stay = story.stay().await;
+    story.put("booking", &stay).await;
+    let newer =
+        r#"UPDATE plans SET spec = REPLACE(spec, '{"user_identity_id"', '{"of_tomorrow": {}, "user_identity_id"')"#;
+    bench.execute(newer).await;
+    let device_id = story.sign_in(&stay).await;
+    story.comes_in("registered", registered(&stay, &device_id)).await;
+    story.ends_with(1).await;
+    assert_eq!(story.stands("booking").await, (Status::Issued, vec![KeyStatus::Issued]));
 }
