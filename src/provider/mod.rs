@@ -139,6 +139,12 @@ pub trait Provider: Send + Sync + 'static {
     async fn get_acs_system(&self, acs_system_id: &str) -> Result<AcsSystem, ProviderError>;
     /// What happened from `since` to `until`, as far as we act on it, oldest first.
     async fn list_events(&self, since: Timestamp, until: Timestamp) -> Result<Vec<ListedEvent>, ProviderError>;
+    /// The id of the enrollment automation that the person has with this credential manager.
+    async fn find_enrollment_automation(
+        &self,
+        user_identity_id: &str,
+        credential_manager_acs_system_id: &str,
+    ) -> Result<Option<String>, ProviderError>;
     /// The old way of enrolling phones; the id of the enrollment automation.
     async fn launch_enrollment_automation(
         &self,

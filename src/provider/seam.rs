@@ -38,6 +38,7 @@ const ACS_USERS_GET: Call = Call::repeatable("/acs/users/get");
 const ACS_USERS_LIST: Call = Call::repeatable("/acs/users/list");
 const ACS_SYSTEMS_GET: Call = Call::repeatable("/acs/systems/get");
 const EVENTS_LIST: Call = Call::repeatable("/events/list");
+const ENROLLMENT_LIST: Call = Call::repeatable("/user_identities/enrollment_automations/list");
 const ENROLLMENT_LAUNCH: Call = Call::once("/user_identities/enrollment_automations/launch");
 
 /// Events asked for at a time: Seam's own default, said aloud because the end of the list is told by a short page.
@@ -241,6 +242,17 @@ impl Provider for SeamClient {
             request["unstable_offset"] = Value::from(offset);
         }
         Err(self.too_long(EVENTS_LIST))
+    }
+
+    async fn find_enrollment_automation(
+        &self,
+        user_identity_id: &str,
+        credential_manager_acs_system_id: &str,
+    ) -> Result<Option<String>, ProviderError> {
+        let request = json!({ "user_identity_id": user_identity_id });
+        let all: Vec<EnrollmentAutomation> = self.list(ENROLLMENT_LIST, request).await?;
+        let mut theirs = all.into_iter().filter(|it| it.credential_manager == credential_manager_acs_system_id);
+        Ok(theirs.next().map(|it| it.id))
     }
 
     async fn launch_enrollment_automation(

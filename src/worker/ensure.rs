@@ -134,7 +134,8 @@ impl Hand<'_> {
         }
     }
 
-    /// Launches an enrollment automation, only where the plan asks for the old way.
+    /// Adopts the person's enrollment automation, which may be of a call whose answer was lost, or launches one; only
+    /// where the plan asks for the old way.
     async fn enroll(&self, plan: &Plan, issuance: &Issuance) -> Result<Issuance, Trouble> {
         let manager = match (plan.spec.enrollment, &plan.spec.credential_manager_acs_system_id) {
             (Some(Enrollment::LaunchAutomation), Some(manager)) if issuance.enrollment_automation_id.is_none() => {
@@ -142,7 +143,11 @@ impl Hand<'_> {
             }
             _ => return Ok(issuance.clone()),
         };
-        let id = self.provider().launch_enrollment_automation(&issuance.user_identity_id, manager).await?;
+        let (provider, person) = (self.provider(), &issuance.user_identity_id);
+        let id = match provider.find_enrollment_automation(person, manager).await? {
+            Some(id) => id,
+            None => provider.launch_enrollment_automation(person, manager).await?,
+        };
         let launched = Issuance { enrollment_automation_id: Some(id), ..issuance.clone() };
         self.commit(Change { issuances: vec![launched.clone()], ..Change::default() }).await?;
         Ok(Issuance { version: launched.version + 1, ..launched })

@@ -181,4 +181,21 @@ macro_rules! id_of_object {
 
 id_of_object!(Entrance, "acs_entrance", "acs_entrances", "acs_entrance_id");
 id_of_object!(UserIdentity, "user_identity", "user_identities", "user_identity_id");
-id_of_object!(EnrollmentAutomation, "enrollment_automation", "enrollment_automations", "enrollment_automation_id");
+
+#[derive(Deserialize)]
+pub(in crate::provider) struct EnrollmentAutomation {
+    #[serde(rename = "enrollment_automation_id")]
+    pub(in crate::provider) id: String,
+    #[serde(rename = "credential_manager_acs_system_id")]
+    pub(in crate::provider) credential_manager: String,
+}
+
+impl Object for EnrollmentAutomation {
+    const ONE: &'static str = "enrollment_automation";
+    const MANY: &'static str = "enrollment_automations";
+    const ID: &'static str = "enrollment_automation_id";
+
+    fn read(raw: &RawValue) -> serde_json::Result<Self> {
+        serde_json::from_str(raw.get())
+    }
+}

@@ -138,6 +138,15 @@ impl Provider for Paced {
         self.call(self.pace.provider.list_events(since, until)).await
     }
 
+    async fn find_enrollment_automation(
+        &self,
+        user_identity_id: &str,
+        credential_manager_acs_system_id: &str,
+    ) -> Result<Option<String>, ProviderError> {
+        let call = self.pace.provider.find_enrollment_automation(user_identity_id, credential_manager_acs_system_id);
+        self.call(call).await
+    }
+
     async fn launch_enrollment_automation(
         &self,
         user_identity_id: &str,

@@ -106,6 +106,9 @@ impl Provider for Registry {
     async fn list_events(&self, _: Timestamp, _: Timestamp) -> Result<Vec<ListedEvent>, ProviderError> {
         never()
     }
+    async fn find_enrollment_automation(&self, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        never()
+    }
     async fn launch_enrollment_automation(&self, _: &str, _: &str) -> Result<String, ProviderError> {
         never()
     }

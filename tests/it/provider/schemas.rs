@@ -31,6 +31,7 @@ fn everything() -> Answer {
             "acs_system": fixture("acs_system.visionline"),
             "events": [fixture("event.acs_credential.issued"), fixture("event.phone.deactivated")],
             "enrollment_automation": fixture("enrollment_automation"),
+            "enrollment_automations": [fixture("enrollment_automation")],
             "pagination": next,
             "ok": true,
         }),
@@ -68,6 +69,10 @@ async fn every_call_fits_its_schema_and_understands_seams_examples() {
         assert_eq!(client.list_events(now(), now()).await.expect("events").len(), 2);
         let automation = client.launch_enrollment_automation("i", "s").await.expect("launch");
         assert_eq!(automation, "dddddddd-0000-4000-8000-dddddddddddd");
+        let manager = "33333333-0000-4000-8000-333333333333";
+        let found = client.find_enrollment_automation("i", manager).await.expect("list");
+        assert_eq!(found, Some(automation));
+        assert_eq!(client.find_enrollment_automation("i", "another").await.expect("list"), None);
     })
     .await;
 

@@ -53,6 +53,8 @@ async fn every_answer_that_the_client_reads_is_as_the_schemas_say() {
     });
     let launched = house.seam("/user_identities/enrollment_automations/launch", &launch).await;
     assert_fits("response", "enrollment_automation", &launched["enrollment_automation"]);
+    let listed = house.seam("/user_identities/enrollment_automations/list", &json!({"user_identity_id": person})).await;
+    assert_eq!(listed["enrollment_automations"], json!([launched["enrollment_automation"]]));
     checked.insert("enrollment_automation".to_owned());
 
     let nobody = json!({"acs_credential_id": "00000000-0000-4000-8000-000000000000"});

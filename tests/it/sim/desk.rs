@@ -288,6 +288,18 @@ impl Provider for Line {
         Ok(list(&answer, "events").iter().map(event).collect())
     }
 
+    async fn find_enrollment_automation(
+        &self,
+        user_identity_id: &str,
+        credential_manager_acs_system_id: &str,
+    ) -> Result<Option<String>, ProviderError> {
+        let body = json!({"user_identity_id": user_identity_id});
+        let answer = self.call("/user_identities/enrollment_automations/list", body).await?;
+        let all = list(&answer, "enrollment_automations");
+        let found = all.iter().find(|it| it["credential_manager_acs_system_id"] == credential_manager_acs_system_id);
+        Ok(found.map(|it| text(it, "enrollment_automation_id")))
+    }
+
     async fn launch_enrollment_automation(
         &self,
         user_identity_id: &str,

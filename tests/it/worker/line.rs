@@ -217,6 +217,15 @@ impl Provider for Line {
         self.around("list_events", self.client.list_events(since, until)).await
     }
 
+    async fn find_enrollment_automation(
+        &self,
+        user_identity_id: &str,
+        credential_manager_acs_system_id: &str,
+    ) -> Result<Option<String>, ProviderError> {
+        let doing = self.client.find_enrollment_automation(user_identity_id, credential_manager_acs_system_id);
+        self.around("find_enrollment_automation", doing).await
+    }
+
     async fn launch_enrollment_automation(
         &self,
         user_identity_id: &str,

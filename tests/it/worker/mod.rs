@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use keyferry::clock::{Clock as _, SeededEntropy, add};
+use keyferry::domain::event::SEAM_EVENT_TYPES;
 use keyferry::domain::{Event, Fact, Issuance, KeyStatus, Person, Plan, PlanSpec, Status};
 use keyferry::http::{Limits, serve};
-use keyferry::provider::{ApiKey, Endpoint, Provider as _, ProviderError, SeamClient};
+use keyferry::provider::{ApiKey, Endpoint, ProviderError, SeamClient};
 use keyferry::queue::{Content, Envelope, Inbox as _};
 use keyferry::sandbox::Sandbox;
 use keyferry::store::{LedgerLine, PutPlan, Store};
@@ -32,7 +33,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::db::Bench;
+use crate::support::db::{Bench, start};
 use life::{Life, LivedClock};
 use line::Line;
 
@@ -213,17 +214,19 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What the provider has told since the last time comes in.
+    /// What the provider has told since the last time comes in, in the order in which it happened, whatever the ids of
+    /// what happened in the same moment: so the stories of two numbers go alike.
     async fn hear(&self) {
-        let events = self.client.list_events(crate::support::db::start(), self.now()).await.expect("events");
-        let mut fresh = Vec::new();
-        for event in events {
-            let is_new = self.heard.lock().expect("no panic under the lock").insert(event.event_id.clone());
-            if is_new && let Some(fact) = fact(&event.event_type, &event.body) {
-                fresh.push(self.envelope(&event.event_id, &event.event_type, fact));
+        let all = json!({"since": start(), "event_types": SEAM_EVENT_TYPES, "limit": 100_000});
+        let told = self.seam("/events/list", &all).await;
+        for event in told["events"].as_array().expect("events") {
+            let [event_id, event_type] = ["event_id", "event_type"].map(|field| event[field].as_str().expect("a text"));
+            let is_new = self.heard.lock().expect("no panic under the lock").insert(event_id.to_owned());
+            if is_new && let Some(fact) = fact(event_type, event.to_string().as_bytes()) {
+                let envelope = self.envelope(event_id, event_type, fact);
+                self.bench.store.accept(vec![envelope]).await.expect("accepted");
             }
         }
-        self.bench.store.accept(fresh).await.expect("accepted");
     }
 
     /// One step; how many events that were.

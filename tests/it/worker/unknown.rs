@@ -2,9 +2,11 @@
 
 use jiff::SignedDuration;
 use keyferry::clock::add;
+use keyferry::domain::plan::Enrollment;
 use keyferry::domain::{KeyStatus, PlanSpec, Status};
 use keyferry::provider::Provider as _;
 use keyferry::store::PutPlan;
+use serde_json::json;
 
 use super::line::Side;
 use super::{Story, lost, registered, unavailable};
@@ -17,6 +19,7 @@ on_both_stores!(
     plans_alike_adopt_no_others_credential,
     plans_alike_whose_calls_were_lost_at_different_times_adopt_their_own,
     an_adopted_credential_can_be_cancelled_at_once,
+    an_enrollment_automation_whose_answer_was_lost_is_adopted,
     an_end_moved_by_a_clock_that_was_set_back_hides_nothing,
 );
 
@@ -167,4 +170,20 @@ async fn an_end_moved_by_a_clock_that_was_set_back_hides_nothing(bench: Bench) {
     assert_eq!(story.issuance("booking").await.acs_credential_id.as_ref(), parents.first());
     assert_eq!(story.client.get_credential(&parents[0]).await.expect("a credential").ends_at, ends_at);
     assert_eq!(story.parents_ever().await, 1);
+}
+
+async fn an_enrollment_automation_whose_answer_was_lost_is_adopted(bench: Bench) {
+    let story = Story::new(&bench).await;
+    let enrollment = Some(Enrollment::LaunchAutomation);
+    let stay = arrived(&story, PlanSpec { enrollment, ..story.overriding_stay().await }).await;
+    story.line.says(Side::After, "launch_enrollment_automation", lost());
+    story.ends_with(1).await;
+    let calls = story.line.calls();
+    let of_enrollment: Vec<_> = calls.into_iter().filter(|call| call.ends_with("enrollment_automation")).collect();
+    let [asked, launched] = ["find_enrollment_automation", "launch_enrollment_automation"];
+    assert_eq!(of_enrollment, [asked, launched, asked]);
+    let body = json!({"user_identity_id": stay.user_identity_id});
+    let listed = story.seam("/user_identities/enrollment_automations/list", &body).await;
+    let launched = &listed["enrollment_automations"][0]["enrollment_automation_id"];
+    assert_eq!(*launched, json!(story.issuance("booking").await.enrollment_automation_id));
 }
