@@ -142,7 +142,8 @@ pub struct Change {
     /// New states, each with the `version` that was read; the store counts it up.
     pub issuances: Vec<Issuance>,
     pub phones: Vec<Phone>,
-    /// When the provider was asked for `phones`: one that was written since is not overwritten by older news.
+    /// When the provider was asked for `phones`: one that was written since is not overwritten by older news. `None`: it
+    /// was not, and one that is known to be gone stays gone.
     pub phones_seen_at: Option<Timestamp>,
     pub phone_keys: Vec<PhoneKey>,
     /// Subjects whose ignored events are due again, since what they wanted has come.

@@ -21,7 +21,7 @@ impl Store {
             write_issuance(&mut tx, now, issuance).await?;
         }
         for phone in &change.phones {
-            write_phone(&mut tx, now, phone, change.phones_seen_at.unwrap_or(now)).await?;
+            write_phone(&mut tx, now, phone, change.phones_seen_at).await?;
         }
         for key in &change.phone_keys {
             write_phone_key(&mut tx, now, key).await?;
@@ -95,14 +95,19 @@ async fn write_issuance(tx: &mut Tx, now: Timestamp, issuance: &Issuance) -> Res
     }
 }
 
-async fn write_phone(tx: &mut Tx, now: Timestamp, phone: &Phone, seen_at: Timestamp) -> Result<(), RecordError> {
+async fn write_phone(
+    tx: &mut Tx,
+    now: Timestamp,
+    phone: &Phone,
+    seen_at: Option<Timestamp>,
+) -> Result<(), RecordError> {
     let written = tx
         .execute(
             "INSERT INTO phones (device_id, user_identity_id, device_type, is_active, changed_at) \
          VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (device_id) DO UPDATE SET user_identity_id = excluded.user_identity_id, \
              device_type = excluded.device_type, is_active = excluded.is_active, changed_at = excluded.changed_at \
-         WHERE phones.changed_at <= $6 OR excluded.is_active = 0",
+         WHERE excluded.is_active = 0 OR phones.changed_at <= $6 OR ($6 IS NULL AND phones.is_active = 1)",
             [
                 Value::from(phone.device_id.as_str()),
                 phone.user_identity_id.as_str().into(),

@@ -114,15 +114,24 @@ pub(super) async fn note_phones(
         device_type: Some(phone.device_type.clone()),
         is_active: true,
     });
-    let mut phones: Vec<Phone> = listed.collect();
-    if let Some(told) = told
-        && phones.iter().all(|phone| phone.device_id != told.device_id)
-    {
-        phones.push(told.clone());
+    let listed: Vec<Phone> = listed.collect();
+    let told: Vec<Phone> =
+        told.filter(|told| listed.iter().all(|phone| phone.device_id != told.device_id)).cloned().into_iter().collect();
+    for (mut phones, seen_at) in [(listed, Some(seen_at)), (told, None)] {
+        phones.retain(|phone| !known.contains(phone));
+        // In one order for everybody, so that two handlers with the same phones cannot wait for each other in a circle.
+        phones.sort_by(|one, other| one.device_id.cmp(&other.device_id));
+        note(hand, user_identity_id, phones, seen_at).await?;
     }
-    phones.retain(|phone| !known.contains(phone));
-    // In one order for everybody, so that two handlers with the same phones cannot wait for each other in a circle.
-    phones.sort_by(|one, other| one.device_id.cmp(&other.device_id));
+    Ok(())
+}
+
+async fn note(
+    hand: &Hand<'_>,
+    user_identity_id: &str,
+    phones: Vec<Phone>,
+    phones_seen_at: Option<Timestamp>,
+) -> Result<(), Trouble> {
     if phones.is_empty() {
         return Ok(());
     }
@@ -133,7 +142,7 @@ pub(super) async fn note_phones(
             Entry::new(kind).person(user_identity_id).device(&phone.device_id)
         })
         .collect();
-    hand.commit(Change { phones, phones_seen_at: Some(seen_at), ledger, ..Change::default() }).await
+    hand.commit(Change { phones, phones_seen_at, ledger, ..Change::default() }).await
 }
 
 pub(super) async fn deactivated(hand: &Hand<'_>, device_id: &str) -> Result<Outcome, Trouble> {

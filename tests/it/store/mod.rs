@@ -3,6 +3,7 @@
 mod growth;
 mod inbox;
 mod ledger;
+mod phones;
 mod plans;
 mod prune;
 mod schema;
