@@ -22,12 +22,12 @@ pub(super) async fn connect(url: &str) -> Result<Db, StoreError> {
         // Another process (a backup, a second Keyferry by mistake) may hold the lock for a moment.
         .busy_timeout(Duration::from_secs(5))
         .disable_statement_logging();
+    // A test before each use would ask the connection's thread whether it is there: in the same process, it is.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
-        // It would ask the connection's thread whether it is there, before every transaction.
         .test_before_acquire(false)
         // A full disk makes SQLite roll back by itself; sqlx's own rollback then fails, and to sqlx that connection is in
         // a transaction for ever. The next one begins on a new connection, or the store would not outlive the full disk.
@@ -37,7 +37,8 @@ pub(super) async fn connect(url: &str) -> Result<Db, StoreError> {
     let read = if is_memory {
         write.clone()
     } else {
-        SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true))
+        let reader = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+        reader.connect_lazy_with(options.read_only(true))
     };
     Ok(Db::Sqlite { write, read })
 }
