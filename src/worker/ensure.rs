@@ -13,7 +13,7 @@ use super::classify::Trouble;
 use crate::clock;
 use crate::domain::issuance::{Intent, Next};
 use crate::domain::plan::{AccessMethod, Enrollment};
-use crate::domain::{Entry, Issuance, Plan};
+use crate::domain::{Entry, Issuance, Plan, Status};
 use crate::provider::{Credential, CredentialFilter, NewCredential, ProviderError};
 use crate::store::Change;
 
@@ -61,12 +61,17 @@ impl Hand<'_> {
             Err(error @ (ProviderError::Transient { .. } | ProviderError::Held { .. })) => {
                 creating.not_created(error.to_string())
             }
-            Err(error @ ProviderError::Permanent { .. }) => creating.failed(error.to_string()),
+            Err(error @ ProviderError::Permanent { .. }) if plan.is_live(self.now()) => {
+                creating.failed(error.to_string())
+            }
+            // Refused because its time passed on the way, or for what matters no more.
+            Err(error @ ProviderError::Permanent { .. }) => creating.not_created(error.to_string()),
             Err(error @ ProviderError::Unknown { .. }) => creating.unknown(error.to_string()),
         };
         let after = self.advance(plan, after, None).await?;
         match called {
             Ok(_) => Ok(after),
+            Err(ProviderError::Permanent { .. }) if after.status == Status::Planned => Ok(after),
             Err(error @ ProviderError::Unknown { .. }) => Err(Trouble::Lost { error, settles_at: intent.settles_at }),
             Err(error) => Err(error.into()),
         }
@@ -127,6 +132,8 @@ impl Hand<'_> {
             Some(ends_at) if plan.is_live(self.now()) && !ends_as_planned(plan, credential) => {
                 match self.provider().update_credential(&credential.acs_credential_id, ends_at).await {
                     Err(error) if error.is_not_found() => Ok(false),
+                    // Too late: the look that follows sees to it.
+                    Err(_) if plan.has_ended(self.now()) => Ok(true),
                     moved => Ok(moved.map(|()| true)?),
                 }
             }

@@ -1,5 +1,7 @@
 //! Reading where a credential and its phones' keys stand, and taking that over: the only source of `issued`.
 
+use jiff::Timestamp;
+
 use super::Hand;
 use super::classify::Trouble;
 use super::ensure::filter;
@@ -25,11 +27,18 @@ impl Hand<'_> {
             None => self.get(id).await?,
         };
         let known = self.store().phone_keys(&plan.key).await?;
+        if plan.has_ended(self.now()) {
+            // An end that was moved too late to be moved at the provider too: it takes none that has passed.
+            if parent.is_some_and(|parent| outlives(&parent, plan)) {
+                self.delete(id).await?;
+            }
+            return self.take_over(issuance, issuance.ended(), revoked(&known)).await;
+        }
         let children = listed.iter().filter(|credential| credential.parent_acs_credential_id.as_ref() == Some(id));
         let shown = self.keys_shown(&known, children).await?;
         let seen = seen_of(parent.as_ref(), &shown);
 
-        let after = if plan.has_ended(self.now()) { issuance.ended() } else { issuance.seen(seen) };
+        let after = issuance.seen(seen);
         let keys = if after.status == Status::Revoked {
             revoked(&known)
         } else {
@@ -55,6 +64,14 @@ impl Hand<'_> {
             Ok(credential) => Ok(Some(credential)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a credential, if it is still there.
+    pub(super) async fn delete(&self, acs_credential_id: &str) -> Result<(), Trouble> {
+        match self.provider().delete_credential(acs_credential_id).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            deleted => Ok(deleted?),
         }
     }
 
@@ -129,6 +146,12 @@ impl Hand<'_> {
         let look_at = self.worker.settings.rhythm.next_look(plan, &changed, is_awaited.then_some(now), now);
         Issuance { look_at, ..changed }
     }
+}
+
+/// Whether a credential opens doors beyond the plan's end.
+fn outlives(credential: &Credential, plan: &Plan) -> bool {
+    let planned = plan.spec.ends_at.map(Timestamp::as_millisecond);
+    planned.is_some_and(|end| credential.ends_at.is_none_or(|theirs| theirs.as_millisecond() > end))
 }
 
 /// Whether a key is still not on its phone, once `changed` has been taken over.

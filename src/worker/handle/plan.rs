@@ -50,8 +50,8 @@ async fn move_end(hand: &Hand<'_>, plan: &Plan, issuance: &Issuance) -> Result<(
     match hand.get(id).await? {
         Some(credential) if credential.ends_at.map(Timestamp::as_millisecond) != Some(ends_at.as_millisecond()) => {
             match hand.provider().update_credential(id, ends_at).await {
-                // Gone in between: the look that follows will say so.
-                Err(error) if error.is_not_found() => Ok(()),
+                // Gone in between, or over: the look that follows sees to it.
+                Err(error) if error.is_not_found() || plan.has_ended(hand.now()) => Ok(()),
                 updated => Ok(updated?),
             }
         }
@@ -72,11 +72,7 @@ pub(super) async fn deleted(hand: &Hand<'_>, plan_key: &str) -> Result<Outcome, 
         return Ok(Outcome::Done);
     }
     if let Some(id) = &issuance.acs_credential_id {
-        match hand.provider().delete_credential(id).await {
-            Ok(()) => {}
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
+        hand.delete(id).await?;
     }
     let known = hand.store().phone_keys(&plan.key).await?;
     hand.take_over(&issuance, issuance.revoked("the plan was cancelled".to_owned()), revoked(&known)).await?;

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use keyferry::clock::add;
-use keyferry::domain::{Backoff, KeyStatus, Status};
+use keyferry::domain::{Backoff, KeyStatus, PlanSpec, Status};
 use keyferry::sweep::{Due, Settings};
 use keyferry::worker;
 
@@ -16,6 +16,7 @@ on_both_stores!(
     states_converge_though_every_webhook_is_lost,
     an_intent_whose_event_was_parked_is_asked_about,
     a_plan_ends_when_its_time_is_over_though_nobody_says_so,
+    an_end_that_was_moved_and_has_passed_since_takes_the_keys_away,
     a_cancellation_that_was_parked_is_made_good,
     what_the_provider_refused_is_not_tried_again,
     a_look_that_finds_nothing_new_leaves_no_trace,
@@ -92,6 +93,32 @@ async fn a_plan_ends_when_its_time_is_over_though_nobody_says_so(bench: Bench) {
     }
 }
 
+/// Nobody has told the provider of the new end in time, and it takes none that has passed: whoever comes first, the look
+/// or the event, deletes what would be good for three days.
+async fn an_end_that_was_moved_and_has_passed_since_takes_the_keys_away(bench: Bench) {
+    for (number, comes_first) in (1..).zip(["the look", "the event"]) {
+        let story = Story::numbered(&bench, number).await;
+        let stay = story.overriding_stay().await;
+        story.put("booking", &stay).await;
+        story.sign_in(&stay).await;
+        story.settle().await;
+        assert_eq!(story.stands("booking").await, (Status::Issued, vec![KeyStatus::Issued]), "{comes_first}");
+
+        let end = add(story.now(), SignedDuration::from_secs(1));
+        if comes_first == "the look" {
+            story.line.says(Side::Before, "phones_of_person", refused());
+        }
+        story.put("booking", &PlanSpec { ends_at: Some(end), ..stay }).await;
+        if comes_first == "the look" {
+            story.step().await;
+        }
+        story.pass(SignedDuration::from_secs(2));
+        story.silence(SignedDuration::from_secs(1)).await;
+        assert_eq!(story.stands("booking").await, (Status::Ended, vec![KeyStatus::Revoked]), "{comes_first}");
+        assert_eq!(story.live_parents().await, [""; 0], "{comes_first}");
+    }
+}
+
 async fn a_cancellation_that_was_parked_is_made_good(bench: Bench) {
     let story = Story::new(&bench).await;
     let stay = story.overriding_stay().await;
@@ -127,7 +154,7 @@ async fn a_look_that_finds_nothing_new_leaves_no_trace(bench: Bench) {
     let story = Story::new(&bench).await;
     let stay = story.stay().await;
     story.put("booking", &stay).await;
-    story.put("waiting", &keyferry::domain::PlanSpec { user_identity_id: "nobody".to_owned(), ..stay.clone() }).await;
+    story.put("waiting", &PlanSpec { user_identity_id: "nobody".to_owned(), ..stay.clone() }).await;
     story.sign_in(&stay).await;
     story.silence(SignedDuration::from_hours(1)).await;
     let (head, version) = (story.head().await, story.issuance("booking").await.version);
