@@ -25,6 +25,11 @@ use super::process::{Order, Process, Side};
 /// The calls that make something each time.
 pub(super) const CREATE: &str = "/acs/credentials/create";
 const LAUNCH: &str = "/user_identities/enrollment_automations/launch";
+const UPDATE: &str = "/acs/credentials/update";
+const DELETE: &str = "/acs/credentials/delete";
+
+/// The calls that change anything.
+pub(super) const CHANGING: [&str; 4] = [CREATE, UPDATE, DELETE, LAUNCH];
 
 /// Where the sandbox is asked.
 #[derive(Clone)]
@@ -214,12 +219,12 @@ impl Provider for Line {
 
     async fn update_credential(&self, acs_credential_id: &str, ends_at: Timestamp) -> Result<(), ProviderError> {
         let body = json!({"acs_credential_id": self.real(acs_credential_id), "ends_at": ends_at});
-        self.call("/acs/credentials/update", body).await.map(drop)
+        self.call(UPDATE, body).await.map(drop)
     }
 
     async fn delete_credential(&self, acs_credential_id: &str) -> Result<(), ProviderError> {
         let body = json!({"acs_credential_id": self.real(acs_credential_id)});
-        self.call("/acs/credentials/delete", body).await.map(drop)
+        self.call(DELETE, body).await.map(drop)
     }
 
     async fn entrances_of_credential(&self, acs_credential_id: &str) -> Result<Vec<String>, ProviderError> {

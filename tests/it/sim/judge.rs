@@ -22,10 +22,14 @@ pub(super) struct Judge {
     pub(super) head: i64,
     /// Each event that was ever received, and the terminal lines that it has.
     events: BTreeMap<(String, String), u32>,
-    /// What was answered with a 2xx.
+    /// How many commits the store had seen then.
+    commits: u32,
+    /// What was answered with a 2xx, and is not in the ledger yet.
     accepted: BTreeSet<(&'static str, String)>,
     /// How many plans there have been for each stay.
     pub(super) plans: BTreeMap<Stay, usize>,
+    /// The guest that the access system does not know any more.
+    pub(super) removed: Option<String>,
 }
 
 impl Judge {
@@ -35,9 +39,10 @@ impl Judge {
     }
 
     /// Whether all is well. Returns the lines that the ledger has grown by.
-    pub(super) async fn look(&mut self, stage: &mut Stage, bus: &Bus) -> Result<Vec<LedgerLine>, String> {
-        let has_grown = stage.ledger_head().await > self.head;
-        let grown = async { if has_grown { stage.store.ledger(self.head, 1000).await } else { Ok(Vec::new()) } };
+    pub(super) async fn look(&mut self, stage: &Stage, bus: &Bus) -> Result<Vec<LedgerLine>, String> {
+        let commits = stage.commits();
+        let is_unread = std::mem::replace(&mut self.commits, commits) != commits;
+        let grown = async { if is_unread { stage.store.ledger(self.head, 1000).await } else { Ok(Vec::new()) } };
         let lines = grown.await.map_err(|error| error.to_string())?;
         for line in &lines {
             self.head += 1;
@@ -47,11 +52,9 @@ impl Judge {
             self.read(line)?;
             is_not_ahead(line, &stage.desk.books.open())?;
         }
-        for (source, event_id) in &self.accepted {
-            let is_in = self.events.contains_key(&((*source).to_owned(), event_id.clone()));
-            if !is_in && !bus.holds(source, event_id) {
-                return Err(format!("{source} {event_id} was answered with a 2xx and is nowhere"));
-            }
+        self.accepted.retain(|(source, event_id)| !self.events.contains_key(&((*source).to_owned(), event_id.clone())));
+        if let Some((source, event_id)) = self.accepted.iter().find(|(source, event_id)| !bus.holds(source, event_id)) {
+            return Err(format!("{source} {event_id} was answered with a 2xx and is nowhere"));
         }
         self.count(&stage.desk.books.open())?;
         Ok(lines)
@@ -95,7 +98,8 @@ impl Judge {
         if let Some((event, _)) = self.events.iter().find(|(_, ends)| **ends != 1) {
             return Err(format!("{event:?} has not ended"));
         }
-        let parked = stage.store.parked(0, 10).await.map_err(|error| error.to_string())?;
+        let mut parked = stage.store.parked(0, 10).await.map_err(|error| error.to_string())?;
+        parked.retain(|item| self.removed.is_none() || !item.why.contains("ACS user not found"));
         if !parked.is_empty() {
             return Err(format!("parked: {parked:#?}"));
         }
@@ -112,7 +116,35 @@ impl Judge {
         if theirs != ours {
             return Err(format!("the provider has {theirs:#?}, and we have {ours:#?}"));
         }
-        if excused.is_empty() { is_complete(stage, &world).await } else { Ok(()) }
+        if excused.is_empty() { self.is_complete(stage, &world).await } else { Ok(()) }
+    }
+
+    /// Every live plan of a person with a phone has brought a key to each phone; every other one has taken them away.
+    async fn is_complete(&self, stage: &Stage, world: &Value) -> Judgement {
+        let now = stage.times.ours();
+        let listed = stage.store.issuances(&IssuanceFilter::default(), 1000).await;
+        for (plan, issuance) in listed.map_err(|error| error.to_string())? {
+            let person = plan.spec.user_identity_id.as_str();
+            let phones = list(world, "phones").iter().filter(|it| it["deleted_at"].is_null());
+            let phones: BTreeSet<String> =
+                phones.filter(|it| it["user_identity_id"] == person).map(|it| text(it, "device_id")).collect();
+            let keys = stage.store.phone_keys(&plan.key).await.map_err(|error| error.to_string())?;
+            let issued = keys.into_iter().filter(|key| key.status == KeyStatus::Issued);
+            let with_key: BTreeSet<String> = issued.map(|key| key.device_id).collect();
+            let is_removed = self.removed.is_some() && plan.spec.acs_user_id == self.removed;
+            let is_well = match issuance.status {
+                Status::Issued => plan.is_live(now) && !is_removed && with_key == phones,
+                Status::Created | Status::Planned if phones.is_empty() => plan.is_live(now) && with_key.is_empty(),
+                Status::Failed => plan.is_live(now) && is_removed && with_key.is_empty(),
+                Status::Revoked => (plan.deleted_at.is_some() || is_removed) && with_key.is_empty(),
+                Status::Ended => plan.spec.ends_at <= Some(now) && with_key.is_empty(),
+                Status::Creating | Status::Created | Status::Planned | Status::Unknown => false,
+            };
+            if !is_well {
+                return Err(format!("{issuance:?} of {plan:?}: keys on {with_key:?} of the phones {phones:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -161,27 +193,4 @@ async fn ours(stage: &Stage) -> Result<BTreeMap<String, Keys>, String> {
         }
     }
     Ok(parents)
-}
-
-/// Every live plan of a person with a phone has brought a key to each phone; every cancelled one is revoked.
-async fn is_complete(stage: &Stage, world: &Value) -> Judgement {
-    let listed = stage.store.issuances(&IssuanceFilter::default(), 1000).await;
-    for (plan, issuance) in listed.map_err(|error| error.to_string())? {
-        let person = plan.spec.user_identity_id.as_str();
-        let phones = list(world, "phones").iter().filter(|it| it["deleted_at"].is_null());
-        let phones: BTreeSet<String> =
-            phones.filter(|it| it["user_identity_id"] == person).map(|it| text(it, "device_id")).collect();
-        let keys = stage.store.phone_keys(&plan.key).await.map_err(|error| error.to_string())?;
-        let issued = keys.into_iter().filter(|key| key.status == KeyStatus::Issued);
-        let with_key: BTreeSet<String> = issued.map(|key| key.device_id).collect();
-        let is_well = if plan.deleted_at.is_some() {
-            issuance.status == Status::Revoked && with_key.is_empty()
-        } else {
-            with_key == phones && (phones.is_empty() || issuance.status == Status::Issued)
-        };
-        if !is_well {
-            return Err(format!("{issuance:?} of {plan:?}: keys on {with_key:?} of the phones {phones:?}"));
-        }
-    }
-    Ok(())
 }

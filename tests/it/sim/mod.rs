@@ -1,5 +1,6 @@
-//! Schedules by the hundred: the real receiver, queue, store and worker in one process, on a clock that a seed moves,
-//! against the sandbox's world, with everything going wrong that can.
+//! Schedules by the thousand: the real receiver, queue, store and worker in one process, on a clock that a seed moves,
+//! against the sandbox's world, with everything going wrong that can. They are short, with three plans of two guests:
+//! what goes wrong among many goes wrong among few, and planted bugs are found as soon in the time that this saves.
 //!
 //! A schedule is a seed's: the same seed plays the same, step for step, so that one that broke something is played again
 //! by its number (`KEYFERRY_SIM_SEED`). `KEYFERRY_SIM_SECONDS` plays fresh ones for so long.
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use keyferry::clock::{Entropy as _, SystemEntropy};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::support::say::say;
 use planted::Bug;
@@ -30,14 +32,22 @@ use schedule::{Broken, Schedule};
 use stage::Stage;
 
 /// Seeds that every run plays.
-const FIXED: u64 = 100;
+const FIXED: u64 = 200;
 /// How long fresh ones are played beside them.
-const FRESH: Duration = Duration::from_secs(25);
+const FRESH: Duration = Duration::from_secs(40);
 /// How many schedules a planted bug may survive.
 const PLANTED_MAX: u64 = 5_000;
 
 /// The schedules that were played, and what their traces come to.
 type Played = BTreeMap<u64, u64>;
+
+/// Keeps this thread and those that it starts on one processor. A player and its database wait for each other, and to
+/// wake somebody on another processor takes longer than most of what they wait for.
+fn stay_on(processor: usize) {
+    let mut processors = CpuSet::new();
+    processors.set(processor);
+    sched_setaffinity(None, &processors).expect("one of those that this process may use");
+}
 
 /// Plays on this thread until `next` has no more seeds, or one breaks something.
 fn play(bug: Option<Bug>, mut next: impl FnMut() -> Option<u64>) -> Result<Played, Broken> {
@@ -54,11 +64,18 @@ fn play(bug: Option<Bug>, mut next: impl FnMut() -> Option<u64>) -> Result<Playe
     })
 }
 
-/// Plays all seeds of `next`, on twice as many threads as there are processors: each waits for its database's.
+/// Plays all seeds of `next`, on all processors.
 fn play_all(next: impl Fn() -> Option<u64> + Sync) -> usize {
-    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let ours = sched_getaffinity(None).expect("the processors that this process may use");
     std::thread::scope(|scope| {
-        let players: Vec<_> = (0..threads).map(|_| scope.spawn(|| sound(play(None, &next)).len())).collect();
+        let next = &next;
+        let player = |processor| {
+            scope.spawn(move || {
+                stay_on(processor);
+                sound(play(None, next)).len()
+            })
+        };
+        let players: Vec<_> = (0..CpuSet::MAX_CPU).filter(|processor| ours.is_set(*processor)).map(player).collect();
         players.into_iter().map(|player| player.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
     })
 }

@@ -19,10 +19,21 @@ impl Schedule<'_> {
         for (place, number) in numbers.into_iter().enumerate() {
             let guest = self.stage.hotel.guests[number % 2].clone();
             let overrides = below(&self.chance, 2) == 0 && !(are_alike && number == 1);
-            let ways = Ways { overrides, at_once: below(&self.chance, 4) == 0 };
+            let ways = Ways { ends_in: self.time_to_end(), overrides, at_once: below(&self.chance, 4) == 0 };
             let booking = self.stage.hotel.booking(&format!("booking-{place}"), &guest, number, now, &ways);
             *self.judge.plans.entry(booking.stay.clone()).or_default() += 1;
             self.bookings.push(booking);
+        }
+    }
+
+    /// How long a stay still lasts: some days or, where everybody agrees on the time, a minute or two.
+    fn time_to_end(&self) -> SignedDuration {
+        let (is_short, chance) = (below(&self.chance, 4) == 0, below(&self.chance, 100));
+        let chance = i64::try_from(chance).expect("small");
+        if is_short && !self.are_clocks_set {
+            SignedDuration::from_secs(20 + chance)
+        } else {
+            SignedDuration::from_hours(72 + chance)
         }
     }
 
@@ -52,13 +63,19 @@ impl Schedule<'_> {
     pub(super) async fn customer_acts(&mut self) {
         let place = below(&self.chance, self.bookings.len());
         let kind = below(&self.chance, 6);
-        let hours = i64::try_from(73 + below(&self.chance, 48)).expect("small");
+        let end = add(self.stage.now(), self.time_to_end());
+        let ours = self.stage.times.ours();
         let booking = &mut self.bookings[place];
         let key = booking.key.clone();
         let told = if !booking.is_put || kind < 4 {
-            if booking.is_put && kind < 2 {
-                let end = add(self.stage.times.truth(), SignedDuration::from_hours(hours));
+            // Who asks for more time in the last minutes may ask too late: the key is revoked by then, and stays so.
+            let may_move = booking.spec.ends_at > Some(add(ours, SignedDuration::from_hours(1)));
+            if booking.is_put && kind < 2 && may_move {
                 booking.spec = PlanSpec { ends_at: Some(end), ..booking.spec.clone() };
+            }
+            if booking.spec.ends_at <= Some(ours) {
+                self.note(&format!("the customer: {key} has ended"));
+                return;
             }
             booking.is_put = true;
             let spec = booking.spec.clone();
@@ -80,7 +97,7 @@ impl Schedule<'_> {
             gone.expect("deactivated");
             return;
         }
-        if self.phones.len() >= 4 {
+        if self.phones.len() >= 3 {
             return;
         }
         let guest = self.stage.hotel.guests[below(&self.chance, 2)].clone();
@@ -96,6 +113,17 @@ impl Schedule<'_> {
         }
         self.phones.push(device_id);
         self.tell(event);
+    }
+
+    /// The hotel removes a guest from its access system, and their credentials with them.
+    pub(super) async fn guest_is_removed(&mut self) {
+        self.is_world_touched = true;
+        let number = self.leaving.take().expect("somebody leaves");
+        let guest = self.stage.hotel.guests[number].clone();
+        self.note(&format!("{} is removed from the access system", guest.user_identity_key));
+        let body = json!({"acs_user_id": guest.acs_user_id});
+        self.stage.desk.call("/acs/users/delete", &body).await.expect("removed");
+        self.judge.removed = Some(guest.acs_user_id);
     }
 
     /// Somebody says of a credential that it is issued, who cannot know.

@@ -16,13 +16,16 @@ use super::town::Booking;
 use crate::support::db::start;
 
 /// How many things happen before the faults stop.
-const ACTS: u32 = 100;
+const ACTS: u32 = 60;
 
 /// Who works when the faults have stopped: one is enough.
 const FIRST_WORKER: usize = 1;
 
-/// For how long looks are had then, where not everything was told: an issued key is looked at every six hours.
-const LOOKS_FOR: SignedDuration = SignedDuration::from_hours(7);
+/// For how long looks are had then: until the last of the short stays has ended.
+const LOOKS_FOR: SignedDuration = SignedDuration::from_mins(3);
+
+/// The same, where not everything was told: an issued key is looked at every six hours.
+const LOOKS_FOR_UNTOLD: SignedDuration = SignedDuration::from_hours(7);
 
 /// The provider's events that somebody asked to be told of: those that the README names.
 const TOLD: [&str; 6] = [
@@ -51,6 +54,7 @@ enum Act {
     Customer,
     Phone,
     Rumour,
+    Removal,
     SetClocks,
 }
 
@@ -64,6 +68,8 @@ pub(super) struct Schedule<'a> {
     /// Of a hundred calls, how many meet a fault; 0 when the faults have stopped.
     pub(super) faults: u64,
     pub(super) are_clocks_set: bool,
+    /// Which guest is still to be removed from the access system.
+    pub(super) leaving: Option<usize>,
     /// Of a hundred webhooks, how many are never sent.
     pub(super) unsent: usize,
     pub(super) staff: Vec<Place>,
@@ -94,6 +100,7 @@ impl<'a> Schedule<'a> {
             faults: [0, 5, 20][below(&chance, 3)],
             are_clocks_set: below(&chance, 3) == 0,
             unsent: [0, 0, 20][below(&chance, 3)],
+            leaving: [0, 1].get(below(&chance, 12)).copied(),
             chance,
             staff: STAFF.map(|(role, name)| Place::free(role, name)).into(),
             bus: Bus::default(),
@@ -114,7 +121,7 @@ impl<'a> Schedule<'a> {
 
     async fn acts(&mut self) -> Result<(), String> {
         for _ in 0..ACTS {
-            let act = self.choose();
+            let act = self.choose().await;
             self.act(act).await?;
         }
         self.end_well().await
@@ -125,22 +132,21 @@ impl<'a> Schedule<'a> {
         writeln!(self.trace, "{:>9.3} {line}", at.as_secs_f64()).expect("memory");
     }
 
-    fn choose(&self) -> Act {
-        let now = self.stage.now();
-        let mut acts = vec![(14, Act::Pass), (3, Act::Customer), (3, Act::Phone), (1, Act::Rumour)];
+    async fn choose(&mut self) -> Act {
+        let has_work = self.has_work().await;
+        let mut acts = vec![(10, Act::Pass), (3, Act::Customer), (3, Act::Phone), (1, Act::Rumour)];
         if self.are_clocks_set {
             acts.push((1, Act::SetClocks));
         }
+        if self.leaving.is_some() {
+            acts.push((1, Act::Removal));
+        }
         for (place, at) in self.staff.iter().enumerate() {
-            match (at.role, &at.actor) {
-                (_, Some(_)) => acts.extend([(10, Act::Open(place)), (1, Act::Kill(place))]),
-                (Role::Sweep, None) => acts.push((1, Act::Start(place))),
-                (Role::Worker, None) => acts.push((5, Act::Start(place))),
-                (Role::Receiver, None) if self.post.next_at().is_some_and(|due| due <= now) => {
-                    acts.push((8, Act::Start(place)));
-                }
-                (Role::Intake, None) if self.bus.has_ready() => acts.push((8, Act::Start(place))),
-                (Role::Receiver | Role::Intake, None) => {}
+            if at.actor.is_some() {
+                acts.extend([(10, Act::Open(place)), (1, Act::Kill(place))]);
+            } else if has_work(at.role) {
+                let weight = if at.role == Role::Worker { 5 } else { 8 };
+                acts.push((weight, Act::Start(place)));
             }
         }
         let mut left = below(&self.chance, acts.iter().map(|(weight, _)| weight).sum());
@@ -151,6 +157,22 @@ impl<'a> Schedule<'a> {
             left -= weight;
         }
         Act::Pass
+    }
+
+    /// Who has something to do now.
+    async fn has_work(&mut self) -> impl Fn(Role) -> bool + use<> {
+        let (truth, ours) = (self.stage.now(), self.stage.times.ours());
+        let view = self.stage.view().await;
+        let looks = view.look_at.is_some_and(|at| at <= ours);
+        let events = view.free_at().any(|at| at <= ours);
+        let mail = self.post.next_at().is_some_and(|at| at <= truth);
+        let messages = self.bus.has_ready();
+        move |role| match role {
+            Role::Sweep => looks,
+            Role::Worker => events,
+            Role::Receiver => mail,
+            Role::Intake => messages,
+        }
     }
 
     async fn act(&mut self, act: Act) -> Result<(), String> {
@@ -172,6 +194,7 @@ impl<'a> Schedule<'a> {
             Act::Customer => self.customer_acts().await,
             Act::Phone => self.phone_acts().await,
             Act::Rumour => self.rumour_spreads(),
+            Act::Removal => self.guest_is_removed().await,
             Act::SetClocks => {
                 let seconds = i64::try_from(below(&self.chance, 480)).expect("small") - 240;
                 self.note(&format!("our clocks are set {seconds} s ahead of the provider's"));
@@ -226,27 +249,25 @@ impl<'a> Schedule<'a> {
         self.are_clocks_set = false;
         self.note("the faults stop");
         let mut quiet = 0;
-        let looks_until = add(self.stage.times.ours(), LOOKS_FOR);
+        let looks_for = if self.unsent > 0 { LOOKS_FOR_UNTOLD } else { LOOKS_FOR };
+        let looks_until = add(self.stage.times.ours(), looks_for);
         for _ in 0..3_000 {
             if self.work_once().await? {
                 quiet = 0;
                 continue;
             }
-            let now = self.stage.now();
-            let counts = self.stage.store.inbox_counts().await.map_err(|error| error.to_string())?;
-            let due = self.stage.store.next_due().await.map_err(|error| error.to_string())?;
-            let due = due.map(|due| due.duration_since(self.stage.times.ours()));
-            let look = self.stage.store.next_look().await.map_err(|error| error.to_string())?;
-            let look = look.filter(|at| self.unsent > 0 && *at < looks_until);
-            let mail = self.post.next_at().map(|due| due.duration_since(now));
-            let wait = due.into_iter().chain(mail).filter(SignedDuration::is_positive).min();
+            let (truth, ours) = (self.stage.now(), self.stage.times.ours());
+            let view = self.stage.view().await;
+            let look = view.look_at.filter(|at| *at < looks_until);
+            let events = view.free_at().map(|at| at.duration_since(ours));
+            let mail = self.post.next_at().map(|at| at.duration_since(truth));
+            let wait = events.chain(mail).filter(SignedDuration::is_positive).min();
             match wait {
                 Some(wait) => self.pass(wait),
-                None if counts.in_flight > 0 => self.pass(SignedDuration::from_secs(15)),
                 None if quiet >= 2
                     && let Some(at) = look =>
                 {
-                    self.pass(at.duration_since(self.stage.times.ours()).max(SignedDuration::from_secs(1)));
+                    self.pass(at.duration_since(ours).max(SignedDuration::from_secs(1)));
                 }
                 None if quiet >= 2 => return self.judge.look_back(self.stage).await,
                 None => {
@@ -265,13 +286,8 @@ impl<'a> Schedule<'a> {
         for place in 0..self.staff.len() {
             let lines = self.judge.head;
             let is_idle = self.staff[place].actor.is_none();
-            let has_work = match self.staff[place].role {
-                Role::Sweep => true,
-                Role::Worker => place == FIRST_WORKER,
-                Role::Receiver => self.post.next_at().is_some_and(|due| due <= self.stage.now()),
-                Role::Intake => self.bus.has_ready(),
-            };
-            if is_idle && !has_work {
+            let role = self.staff[place].role;
+            if is_idle && (!self.has_work().await(role) || role == Role::Worker && place != FIRST_WORKER) {
                 continue;
             }
             if is_idle {

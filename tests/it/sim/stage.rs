@@ -9,6 +9,7 @@ use keyferry::clock::{Entropy, SeededEntropy};
 use keyferry::sandbox::{self, Sandbox};
 use keyferry::store::{self, Store};
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ use super::desk::{Books, Desk};
 use super::planted::{Bug, OneToken};
 use super::process::{Dial, Times};
 use super::town::Hotel;
-use crate::support::db::start;
+use crate::support::db::{Commits, start};
 
 pub(super) struct Stage {
     pub(super) times: Times,
@@ -28,7 +29,9 @@ pub(super) struct Stage {
     pub(super) bug: Option<Bug>,
     pub(super) hotel: Hotel,
     db: SqliteConnection,
-    chances: [Arc<Chance>; 2],
+    commits: Commits,
+    view: View,
+    chance: Arc<Chance>,
     tables: Vec<String>,
     _dir: TempDir,
 }
@@ -37,10 +40,6 @@ pub(super) struct Stage {
 struct Chance(Mutex<SeededEntropy>);
 
 impl Chance {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(SeededEntropy::new(0))))
-    }
-
     fn reseed(&self, seed: u64) {
         *self.0.lock().expect("no panic under the lock") = SeededEntropy::new(seed);
     }
@@ -55,66 +54,111 @@ impl Entropy for Chance {
 /// A row of the inbox that is in somebody's hands: its number, and which attempt it is.
 pub(super) type Claim = (i64, i64);
 
+/// What is to be done according to the store. Between two commits it stays as it is, and is not read again.
+#[derive(Default)]
+pub(super) struct View {
+    commits: u32,
+    inbox: Vec<Waiting>,
+    /// When the next issuance is due for a look.
+    pub(super) look_at: Option<Timestamp>,
+}
+
+struct Waiting {
+    claim: Claim,
+    is_claimed: bool,
+    /// When a worker can have it: `None` once it has ended.
+    free_at: Option<Timestamp>,
+}
+
+impl View {
+    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.inbox.iter().filter(|it| it.is_claimed).map(|it| it.claim)
+    }
+
+    /// Whether somebody else has taken up the event since.
+    pub(super) fn is_taken_over(&self, (seq, attempt): Claim) -> bool {
+        // A look of the sweep's is gone once somebody has had it.
+        self.inbox.iter().find(|it| it.claim.0 == seq).is_none_or(|it| it.claim.1 > attempt)
+    }
+
+    /// When there is something for a worker, if nobody is at another event of the same subject then.
+    pub(super) fn free_at(&self) -> impl Iterator<Item = Timestamp> {
+        self.inbox.iter().filter_map(|it| it.free_at)
+    }
+}
+
+fn waiting(row: &SqliteRow) -> Waiting {
+    let free_at: Option<i64> = row.get(3);
+    Waiting { claim: (row.get(0), row.get(1)), is_claimed: row.get(2), free_at: free_at.map(time) }
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).expect("a time")
+}
+
 impl Stage {
     pub(super) async fn new(bug: Option<Bug>) -> Self {
         // In memory, but as a file: connections that share a cache lock each other out of tables, and do not wait.
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let dir = tempfile::tempdir_in(place).expect("a folder");
-        let url = format!("sqlite:{}", dir.path().join("sim.db").display());
+        let path = dir.path().join("sim.db");
+        let url = format!("sqlite:{}", path.display());
         store::migrate(&url).await.expect("migrations");
         let mut db = SqliteConnection::connect(&url).await.expect("a database");
         let times = Times::starting_at(start());
-        let chances = [Chance::new(), Chance::new()];
+        let chance = Arc::new(Chance(Mutex::new(SeededEntropy::new(0))));
         let open = async |entropy: Arc<dyn Entropy>| {
             Store::open(&url, 1, Arc::new(Dial(times.clone(), Times::ours)), entropy).await.expect("a store")
         };
-        let store = open(chances[0].clone()).await;
-        let workers: Arc<dyn Entropy> = match bug {
-            Some(Bug::NoFence) => Arc::new(OneToken(chances[1].clone())),
-            _ => chances[1].clone(),
+        let store = open(chance.clone()).await;
+        let workers_store = match bug {
+            Some(Bug::NoFence) => open(Arc::new(OneToken(chance.clone()))).await,
+            _ => store.clone(),
         };
-        let workers_store = open(workers).await;
         let settings = sandbox::Settings::default();
         let api_key = settings.api_key.clone();
         let sandbox = Sandbox::new(settings, Arc::new(Dial(times.clone(), Times::truth))).expect("a sandbox");
         let desk = Desk { router: sandbox.router(), api_key, books: Books::default() };
         let tables = keep(&mut db).await;
+        let (commits, view) = (Commits::of(&path), View::default());
         let hotel = Hotel::of(&desk.world().await);
-        Self { times, desk, store, workers_store, bug, hotel, db, chances, tables, _dir: dir }
+        Self { times, desk, store, workers_store, bug, hotel, db, commits, view, chance, tables, _dir: dir }
     }
 
     /// As it was before the first schedule.
     pub(super) async fn reset(&mut self, seed: u64) {
         self.times.reset(start());
-        for (chance, number) in self.chances.iter().zip(1..) {
-            chance.reseed(seed.wrapping_add(number));
-        }
+        self.chance.reseed(seed);
         self.desk.call("/_sandbox/reset", &json!({})).await.expect("set back");
         *self.desk.books.open() = super::desk::Entries::default();
-        for table in &self.tables {
-            let set_back = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}");
-            self.db.execute(AssertSqlSafe(set_back)).await.expect("set back");
+        let table = |table: &String| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};");
+        let tables: String = self.tables.iter().map(table).collect();
+        self.db.execute(AssertSqlSafe(format!("BEGIN IMMEDIATE; {tables} COMMIT"))).await.expect("set back");
+    }
+
+    /// How many transactions the store has seen.
+    pub(super) fn commits(&self) -> u32 {
+        self.commits.count()
+    }
+
+    pub(super) async fn view(&mut self) -> &View {
+        let commits = self.commits();
+        if self.view.commits != commits {
+            let inbox = "SELECT seq, attempts, lease IS NOT NULL, \
+                         CASE WHEN state = 'due' THEN COALESCE(lease_until, due_at) END FROM inbox ORDER BY seq";
+            let inbox = sqlx::query(inbox).fetch_all(&mut self.db).await.expect("a read");
+            let inbox = inbox.iter().map(waiting).collect();
+            let look = sqlx::query_scalar("SELECT MIN(look_at) FROM issuances").fetch_one(&mut self.db);
+            let look_at = look.await.map(|millis: Option<i64>| millis.map(time)).expect("a read");
+            self.view = View { commits, inbox, look_at };
         }
-    }
-
-    pub(super) async fn claims(&mut self) -> Vec<Claim> {
-        let claimed = "SELECT seq, attempts FROM inbox WHERE lease IS NOT NULL ORDER BY seq";
-        let rows = self.db.fetch_all(claimed).await.expect("a read");
-        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-    }
-
-    /// Whether somebody else has taken up the event since.
-    pub(super) async fn is_taken_over(&mut self, (seq, attempt): Claim) -> bool {
-        let attempts = sqlx::query("SELECT attempts FROM inbox WHERE seq = $1").bind(seq);
-        let row = attempts.fetch_optional(&mut self.db).await.expect("a read");
-        // A look of the sweep's is gone once somebody has had it.
-        row.is_none_or(|row| row.get::<i64, _>(0) > attempt)
+        &self.view
     }
 
     /// The number of the ledger's last line.
     pub(super) async fn ledger_head(&mut self) -> i64 {
-        self.db.fetch_one("SELECT seq FROM ledger_head").await.expect("a read").get(0)
+        sqlx::query_scalar("SELECT seq FROM ledger_head").fetch_one(&mut self.db).await.expect("a read")
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -13,7 +13,7 @@ use super::desk::{Stay, list, stay, text};
 pub(super) struct Guest {
     pub(super) user_identity_id: String,
     pub(super) user_identity_key: String,
-    acs_user_id: String,
+    pub(super) acs_user_id: String,
 }
 
 /// A plan that the customer has in mind.
@@ -70,7 +70,7 @@ impl Hotel {
             "credential_manager_acs_system_id": self.credential_manager,
             "allowed_acs_entrance_ids": [self.rooms[number], self.lobby],
             "starts_at": format!("{starts_at:.3}"),
-            "ends_at": format!("{:.3}", add(now, SignedDuration::from_hours(72))),
+            "ends_at": format!("{:.3}", add(now, ways.ends_in)),
         });
         if ways.overrides {
             body["visionline_metadata"] = json!({"card_format": "rfid48", "override": true});
@@ -83,8 +83,9 @@ impl Hotel {
     }
 }
 
-/// How a booking's credential is made.
+/// How long a booking is for, and how its credential is made.
 pub(super) struct Ways {
+    pub(super) ends_in: SignedDuration,
     pub(super) overrides: bool,
     pub(super) at_once: bool,
 }

@@ -1,5 +1,8 @@
 //! Databases of one's own: a SQLite file in a folder that goes away, or a PostgreSQL database made for one test.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,6 +58,26 @@ impl Bench {
 
     pub(crate) fn advance_seconds(&self, seconds: i64) {
         self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+}
+
+/// Counts the transactions that a SQLite database in WAL mode has seen: `iChange`, the third word of the WAL-index's header
+/// (<https://www.sqlite.org/walformat.html>).
+#[derive(Debug)]
+pub(crate) struct Commits(File);
+
+impl Commits {
+    /// Kept open: who closes a file lets go of the locks that SQLite has on it in the same process.
+    pub(crate) fn of(database: &Path) -> Self {
+        let mut index = database.as_os_str().to_owned();
+        index.push("-shm");
+        Self(File::open(index).expect("a database in WAL mode"))
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        let mut word = [0; 4];
+        self.0.read_exact_at(&mut word, 8).expect("a header");
+        u32::from_ne_bytes(word)
     }
 }
 

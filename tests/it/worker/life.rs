@@ -4,12 +4,14 @@
 //! before it is made, so that an end at that look is an end between what was done and its record. A commit that nobody
 //! hears of is a commit and an end at the next effect; that there is one between any two commits, the database counts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use keyferry::clock::{Clock, ManualClock};
+
+use crate::support::db::Commits;
 
 /// Counts effects, and ends at one of them.
 #[derive(Debug, Clone)]
@@ -20,7 +22,7 @@ struct Lived {
     effects: Mutex<Vec<String>>,
     effects_max: usize,
     /// Where commits are counted, and how many there were at the last effect.
-    commits: Option<(PathBuf, Mutex<u32>)>,
+    commits: Option<(Commits, Mutex<u32>)>,
     /// Before which effect the time stands for a while, and for how long.
     stall: Option<(usize, SignedDuration)>,
 }
@@ -37,14 +39,14 @@ impl Life {
 
     /// An endless life in which no two commits follow each other without an effect between them. `database` is a file.
     pub(super) fn counting_commits(database: &Path) -> Self {
-        let commits = Some((database.to_owned(), Mutex::default()));
+        let commits = Some((Commits::of(database), Mutex::default()));
         Self(Arc::new(Lived { effects: Mutex::default(), effects_max: usize::MAX, commits, stall: None }))
     }
 
     /// What others have committed so far is not this life's.
     pub(super) fn goes_on(&self) {
-        if let Some((database, counted)) = &self.0.commits {
-            *counted.lock().expect("no panic under the lock") = commits(database);
+        if let Some((commits, counted)) = &self.0.commits {
+            *counted.lock().expect("no panic under the lock") = commits.count();
         }
     }
 
@@ -84,22 +86,13 @@ impl Life {
 impl Life {
     /// Whether there was a commit since the last effect.
     fn has_committed(&self, name: &str) -> bool {
-        let Some((database, counted)) = &self.0.commits else { return false };
-        let now = commits(database);
+        let Some((commits, counted)) = &self.0.commits else { return false };
+        let now = commits.count();
         let before = std::mem::replace(&mut *counted.lock().expect("no panic under the lock"), now);
         let fresh = now - before;
         assert!(fresh < 2, "{fresh} commits since the last effect: nothing dies between them ({name})");
         fresh == 1
     }
-}
-
-/// How many transactions a SQLite database in WAL mode has seen: `iChange`, the third word of the WAL-index's header
-/// (<https://www.sqlite.org/walformat.html>).
-fn commits(database: &Path) -> u32 {
-    let mut index = database.as_os_str().to_owned();
-    index.push("-shm");
-    let header = std::fs::read(index).expect("a database in WAL mode");
-    u32::from_ne_bytes(header[8..12].try_into().expect("four bytes"))
 }
 
 /// The clock as a worker sees it.
