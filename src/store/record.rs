@@ -105,8 +105,9 @@ async fn write_phone(
         .execute(
             "INSERT INTO phones (device_id, user_identity_id, device_type, is_active, changed_at) \
          VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (device_id) DO UPDATE SET user_identity_id = excluded.user_identity_id, \
-             device_type = excluded.device_type, is_active = excluded.is_active, changed_at = excluded.changed_at \
+         ON CONFLICT (device_id) DO UPDATE SET \
+             user_identity_id = COALESCE(NULLIF(excluded.user_identity_id, ''), phones.user_identity_id), \
+             device_type = COALESCE(excluded.device_type, phones.device_type), is_active = excluded.is_active, changed_at = excluded.changed_at \
          WHERE excluded.is_active = 0 OR phones.changed_at <= $6 OR ($6 IS NULL AND phones.is_active = 1)",
             [
                 Value::from(phone.device_id.as_str()),

@@ -151,7 +151,8 @@ pub(super) async fn deactivated(hand: &Hand<'_>, device_id: &str) -> Result<Outc
         if still_there(hand, device_id).await? {
             return Ok(ignored("the provider still has the phone; its deactivation was undone, or is old news"));
         }
-        // Unknown so far: remembered all the same, because its registration may come later than this.
+        // Unknown so far: remembered all the same, because its registration may come later than this. Whose it is stays
+        // known if somebody learns it in the meantime.
         let phone = match known {
             Some(phone) => Phone { is_active: false, ..phone },
             None => Phone {
