@@ -41,10 +41,51 @@ impl Tx {
                 self.execute(format!("{head} {}", packed.select), packed.parameters).await?;
             }
             Self::Postgres(_) => {
-                self.execute(format!("{head} {}", unnest(N)), columns_of(rows)).await?;
+                self.execute(format!("{head} SELECT * FROM {}", unnest(N)), columns_of(rows)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Inserts rows in their order, numbered in the column `seq` from where the one row of `head` stands, which counts
+    /// them. Whoever comes second waits at that row until the first has committed: this comes last in a transaction.
+    pub(super) async fn insert_numbered<const N: usize>(
+        &mut self,
+        table: &str,
+        head: &str,
+        columns: [&str; N],
+        rows: Vec<[Value; N]>,
+    ) -> Result<(), StoreError> {
+        let into = format!("INSERT INTO {table} (seq, {})", columns.join(", "));
+        let (numbered, wanted) = match self {
+            _ if rows.is_empty() => return Ok(()),
+            Self::Sqlite(_) => {
+                let packed = Packed::of(&rows)?;
+                let insert =
+                    packed.select.replacen("SELECT", &format!("SELECT (SELECT seq FROM {head}) + key + 1,"), 1);
+                let count = format!("UPDATE {head} SET seq = seq + json_array_length(?1)");
+                // Two statements, and one passage to SQLite's thread.
+                let numbered = self.execute(format!("{into} {insert}; {count}"), packed.parameters).await?;
+                (numbered, rows.len() + 1)
+            }
+            Self::Postgres(_) => {
+                let wanted = rows.len();
+                let named: Vec<String> = (1..=N).map(|column| format!("c{column}")).collect();
+                let named = named.join(", ");
+                let insert = format!(
+                    "WITH head AS (UPDATE {head} SET seq = seq + cardinality($1) RETURNING seq) \
+                     {into} SELECT head.seq - cardinality($1) + place, {named} \
+                     FROM head, {} WITH ORDINALITY AS rows ({named}, place)",
+                    unnest(N)
+                );
+                (self.execute(insert, columns_of(rows)).await?, wanted)
+            }
+        };
+        if usize::try_from(numbered).is_ok_and(|numbered| numbered == wanted) {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt(format!("{head} has no row")))
+        }
     }
 
     /// Inserts those rows that are not there yet, by the two columns of `key`, on which `table` has a unique index. On
@@ -75,7 +116,7 @@ impl Tx {
                 fresh = self.fetch(newest, [i64::try_from(count).unwrap_or(i64::MAX).into()]).await?;
             }
             Self::Postgres(_) => {
-                let insert = format!("{head} {} {unless_there} RETURNING {first}, {second}", unnest(N));
+                let insert = format!("{head} SELECT * FROM {} {unless_there} RETURNING {first}, {second}", unnest(N));
                 fresh = self.fetch(insert, columns_of(rows)).await?;
             }
         }
@@ -132,7 +173,7 @@ fn write(json: &mut Vec<u8>, bytes: &mut Vec<u8>, value: &Value) -> serde_json::
 /// Rows as PostgreSQL gets them.
 fn unnest(columns: usize) -> String {
     let arrays: Vec<String> = (1..=columns).map(|column| format!("${column}")).collect();
-    format!("SELECT * FROM UNNEST({})", arrays.join(", "))
+    format!("UNNEST({})", arrays.join(", "))
 }
 
 /// Rows, column by column. A column is of the kind that its first row is of.
@@ -199,6 +240,28 @@ mod tests {
             assert_eq!((!is_null).then(|| row.bytes("bytes").expect("bytes")).as_deref(), bodies[index]);
         }
         tx.insert("t", COLUMNS, vec![]).await.expect("nothing is no mistake");
+    }
+
+    #[tokio::test]
+    async fn rows_are_numbered_on_from_the_head_which_counts_them() {
+        let (_dir, db) = table().await;
+        let mut tx = db.begin().await.expect("a transaction");
+        tx.execute("CREATE TABLE head (seq INTEGER NOT NULL)", []).await.expect("a table");
+        let rows = |names: &[&str]| names.iter().map(|name| row(name, None, None)).collect::<Vec<_>>();
+        let headless = tx.insert_numbered("t", "head", COLUMNS, rows(&["0"])).await;
+        assert!(matches!(headless, Err(StoreError::Corrupt(_))), "{headless:?}");
+        tx.execute("DELETE FROM t", []).await.expect("gone");
+        tx.execute("INSERT INTO head (seq) VALUES (7)", []).await.expect("a head");
+        for names in [&["c", "a", "b"][..], &[], &["d"]] {
+            tx.insert_numbered("t", "head", COLUMNS, rows(names)).await.expect("inserted");
+        }
+        let read = tx
+            .fetch("SELECT seq, a FROM t UNION ALL SELECT seq, 'head' FROM head ORDER BY seq, a", [])
+            .await
+            .expect("rows");
+        let read: Vec<_> =
+            read.iter().map(|row| (row.int("seq").expect("a number"), row.text("a").expect("text"))).collect();
+        assert_eq!(read, [(8, "c"), (9, "a"), (10, "b"), (11, "d"), (11, "head")].map(|(seq, a)| (seq, a.to_owned())));
     }
 
     #[tokio::test]

@@ -247,19 +247,9 @@ async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<
 
 /// Appends lines to the ledger: the last thing a transaction does before its commit, since it holds the head.
 async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let grown = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    let head = tx
-        .fetch_one("UPDATE ledger_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", [grown.into()])
-        .await?
-        .ok_or_else(|| StoreError::Corrupt("ledger_head has no row".to_owned()))?
-        .int("seq")?;
-    let lines = (head - grown + 1..).zip(entries).map(|(seq, entry)| {
+    let line = |entry: Entry| {
         [
-            Value::from(seq),
-            at.into(),
+            Value::from(at),
             entry.kind.as_str().into(),
             entry.source.into(),
             entry.event_type.into(),
@@ -270,13 +260,11 @@ async fn append(tx: &mut Tx, at: Timestamp, entries: Vec<Entry>) -> Result<(), S
             entry.acs_credential_id.into(),
             entry.why.into(),
         ]
-    });
-    tx.insert("ledger", LEDGER, lines.collect()).await?;
-    Ok(())
+    };
+    tx.insert_numbered("ledger", "ledger_head", LEDGER, entries.into_iter().map(line).collect()).await
 }
 
-const LEDGER: [&str; 11] = [
-    "seq",
+const LEDGER: [&str; 10] = [
     "at",
     "kind",
     "source",
