@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::waiting::{self, Counter, Door, Submission};
+use super::waiting::{self, Counter, Door, Group};
 use super::{Envelope, Inbox, PublishError, Publisher};
 use crate::clock::Clock;
 
@@ -71,8 +71,9 @@ impl Commits {
         true
     }
 
-    async fn commit(&self, mut group: Vec<Submission>) {
-        let batch: Vec<Envelope> = group.iter_mut().flat_map(|each| std::mem::take(&mut each.batch)).collect();
+    async fn commit(&self, mut group: Group) {
+        let batch: Vec<Envelope> =
+            group.submissions.iter_mut().flat_map(|each| std::mem::take(&mut each.batch)).collect();
         let inbox = Arc::clone(&self.inbox);
         // In a task of its own, so that a panic in the store reaches those who wait and not the loop.
         let outcome = match tokio::spawn(async move { inbox.accept(batch).await }).await {
@@ -80,9 +81,9 @@ impl Commits {
             Err(panic) => Err(panic.to_string()),
         };
         if let Err(error) = &outcome {
-            tracing::warn!(error, batches = group.len(), "webhooks could not be committed to the inbox");
+            tracing::warn!(error, batches = group.submissions.len(), "webhooks could not be committed to the inbox");
         }
-        for submission in group {
+        for submission in group.submissions {
             submission.answer(outcome.clone().map_err(PublishError::Unavailable));
         }
     }

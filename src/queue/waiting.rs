@@ -1,14 +1,16 @@
 //! The room where batches wait to be made durable: in front of the embedded inbox as in front of RabbitMQ.
 //!
 //! It has a number of places and a deadline, and it holds no opinion on what happens behind it. Whoever serves it takes
-//! *everything that waits* at once: the busier it is, the larger the groups and the less each of them costs.
+//! *everything that waits* at once: the busier it is, the larger the groups and the less each of them costs. Where several
+//! serve it, the next begins when as many wait as are in hand.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use metrics::{Gauge, describe_gauge, gauge};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Envelope, PublishError};
 use crate::clock::Clock;
@@ -29,7 +31,43 @@ pub(super) struct Door {
 /// The room's other end: groups of submissions come out. Several may serve it.
 #[derive(Clone)]
 pub(super) struct Counter {
-    queue: Arc<Mutex<mpsc::UnboundedReceiver<Waiting>>>,
+    line: Arc<Mutex<Line>>,
+    hands: Arc<Hands>,
+}
+
+/// Who waits for the next group to be served.
+struct Line {
+    queue: mpsc::UnboundedReceiver<Waiting>,
+    /// Taken from the queue already, in its order.
+    next: Vec<Waiting>,
+    /// Envelopes in `next`.
+    envelopes: usize,
+}
+
+/// What is being served.
+#[derive(Default)]
+struct Hands {
+    envelopes: AtomicUsize,
+    /// Rings when it becomes less.
+    less: Notify,
+}
+
+/// Submissions that are served together. Dropped when all of them have been answered.
+pub(super) struct Group {
+    pub(super) submissions: Vec<Submission>,
+    _in_hand: InHand,
+}
+
+struct InHand {
+    hands: Arc<Hands>,
+    envelopes: usize,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.hands.envelopes.fetch_sub(self.envelopes, Ordering::Relaxed);
+        self.hands.less.notify_one();
+    }
 }
 
 /// A batch, and who waits for it.
@@ -43,6 +81,7 @@ pub(super) struct Submission {
 /// A submission that nobody serves yet.
 struct Waiting {
     batch: Shared,
+    envelopes: usize,
     answer: oneshot::Sender<Result<(), PublishError>>,
     places: Places,
 }
@@ -89,7 +128,8 @@ pub(super) fn room(places_max: usize, deadline: Duration, clock: Arc<dyn Clock>)
     let places_max = places_max.clamp(1, Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(places_max));
     let door = Door { queue: sender, places, places_max, deadline, clock, in_flight: gauge!(IN_FLIGHT) };
-    (door, Counter { queue: Arc::new(Mutex::new(receiver)) })
+    let line = Line { queue: receiver, next: Vec::new(), envelopes: 0 };
+    (door, Counter { line: Arc::new(Mutex::new(line)), hands: Arc::default() })
 }
 
 impl Door {
@@ -109,9 +149,10 @@ impl Door {
         self.in_flight.increment(f64::from(count));
         let places = Places { _permit: places, count, in_flight: self.in_flight.clone() };
         let (answer, answered) = oneshot::channel();
+        let envelopes = batch.len();
         let batch = Shared(Arc::new(std::sync::Mutex::new(batch)));
         let _hold = Hold(batch.clone());
-        self.queue.send(Waiting { batch, answer, places }).map_err(|_closed| ended())?;
+        self.queue.send(Waiting { batch, envelopes, answer, places }).map_err(|_closed| ended())?;
         tokio::select! {
             biased;
             answer = answered => answer.unwrap_or_else(|_dropped| Err(lost())),
@@ -121,26 +162,67 @@ impl Door {
 }
 
 impl Counter {
-    /// Waits for a submission and takes those behind it as well, up to `envelopes_max` envelopes where the first does
-    /// not exceed that alone. `None` when the room is closed and empty.
-    pub(super) async fn group(&self, envelopes_max: usize) -> Option<Vec<Submission>> {
+    /// Waits until a group is worth serving, and takes it: all who wait, up to `envelopes_max` envelopes where the first
+    /// does not exceed that alone. `None` when the room is closed and empty.
+    ///
+    /// A group is worth serving when nothing else is in hand, and otherwise when it has as many envelopes as are in
+    /// hand. So who comes alone is served at once, and under load the groups become alike: without that rule the first
+    /// to come back after a large group would go alone, time and again, and cost as much as all behind it together.
+    pub(super) async fn group(&self, envelopes_max: usize) -> Option<Group> {
         // Held while waiting for work, never while doing it.
-        let mut queue = self.queue.lock().await;
-        let (mut group, mut envelopes) = (Vec::new(), 0);
-        while group.is_empty() || envelopes < envelopes_max {
-            let next = if group.is_empty() { Some(queue.recv().await?) } else { queue.try_recv().ok() };
-            let Some(next) = next else { break };
-            if let Some(submission) = next.claim() {
-                envelopes += submission.batch.len();
-                group.push(submission);
+        let mut line = self.line.lock().await;
+        loop {
+            line.take_who_waits(envelopes_max);
+            let in_hand = self.hands.envelopes.load(Ordering::Relaxed);
+            if line.envelopes > 0 && line.envelopes >= in_hand.min(envelopes_max) {
+                match line.leave() {
+                    submissions if submissions.is_empty() => continue,
+                    submissions => return Some(self.in_hand(submissions)),
+                }
+            }
+            tokio::select! {
+                biased;
+                next = line.queue.recv() => match next {
+                    Some(next) => line.add(next),
+                    None if line.next.is_empty() => return None,
+                    // Nobody else will come.
+                    None => self.hands.less.notified().await,
+                },
+                () = self.hands.less.notified() => {}
             }
         }
-        Some(group)
+    }
+
+    fn in_hand(&self, submissions: Vec<Submission>) -> Group {
+        let envelopes = submissions.iter().map(|submission| submission.batch.len()).sum();
+        self.hands.envelopes.fetch_add(envelopes, Ordering::Relaxed);
+        Group { submissions, _in_hand: InHand { hands: Arc::clone(&self.hands), envelopes } }
     }
 
     /// Lets nobody in any more; who is in will still be served.
     pub(super) async fn close(&self) {
-        self.queue.lock().await.close();
+        self.line.lock().await.queue.close();
+    }
+}
+
+impl Line {
+    fn add(&mut self, waiting: Waiting) {
+        self.envelopes += waiting.envelopes;
+        self.next.push(waiting);
+    }
+
+    fn take_who_waits(&mut self, envelopes_max: usize) {
+        while self.envelopes < envelopes_max
+            && let Ok(waiting) = self.queue.try_recv()
+        {
+            self.add(waiting);
+        }
+    }
+
+    /// Those who still wait for an answer.
+    fn leave(&mut self) -> Vec<Submission> {
+        self.envelopes = 0;
+        std::mem::take(&mut self.next).into_iter().filter_map(Waiting::claim).collect()
     }
 }
 
@@ -170,6 +252,7 @@ fn lost() -> PublishError {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures_util::FutureExt as _;
     use jiff::Timestamp;
 
     use super::*;
@@ -208,10 +291,40 @@ mod tests {
 
         let served = publish(vec![some_envelope()]);
         let group = counter.group(8).await.expect("the room is open");
-        assert_eq!(group.len(), 1, "only the one that is waited for");
-        for submission in group {
+        assert_eq!(group.submissions.len(), 1, "only the one that is waited for");
+        for submission in group.submissions {
             submission.answer(Ok(()));
         }
         served.await.expect("no panic").expect("durable");
+    }
+
+    #[tokio::test]
+    async fn who_comes_alone_is_served_at_once_and_who_comes_after_it_in_groups_that_grow() {
+        let clock = ManualClock::starting_at(Timestamp::UNIX_EPOCH);
+        let (door, counter) = room(99, Duration::from_secs(5), Arc::new(clock));
+        let come = async |count: usize| {
+            for _ in 0..count {
+                let door = door.clone();
+                tokio::spawn(async move { door.submit(vec![some_envelope()]).await });
+            }
+            tokio::task::yield_now().await;
+        };
+        let group = async || counter.group(8).now_or_never().flatten().map(|group| (group.submissions.len(), group));
+
+        come(1).await;
+        let (first, alone) = group().await.expect("nothing else is in hand");
+        come(1).await;
+        let (second, beside) = group().await.expect("as many wait as are in hand");
+        assert_eq!((first, second), (1, 1));
+        come(1).await;
+        assert!(group().await.is_none(), "one waits, and two are in hand");
+        drop(alone);
+        let (third, after) = group().await.expect("one waits, and one is in hand");
+        assert_eq!(third, 1);
+        come(9).await;
+        assert_eq!(group().await.expect("more wait than are in hand").0, 8, "as many as fit");
+        come(6).await;
+        assert_eq!(group().await.map(|(count, _)| count), Some(7), "what was left, and who came after it");
+        drop((beside, after));
     }
 }

@@ -24,7 +24,7 @@ use super::{AddressError, Settings};
 use crate::clock::{Clock, Entropy};
 use crate::queue::envelope::{self, EncodeError, Message, Parcel};
 use crate::queue::seal::Keys;
-use crate::queue::waiting::{self, Counter, Door, Submission};
+use crate::queue::waiting::{self, Counter, Door, Group};
 use crate::queue::{Envelope, PublishError, Publisher};
 
 /// Publishes over a [`Link`].
@@ -132,8 +132,8 @@ impl Publishing {
     }
 
     /// Publishes a group, waits for all of its confirms, and only then answers.
-    async fn publish(&self, channel: &Channel, group: Vec<Submission>) -> Result<(), Fault> {
-        let envelopes: Vec<&Envelope> = group.iter().flat_map(|submission| &submission.batch).collect();
+    async fn publish(&self, channel: &Channel, group: Group) -> Result<(), Fault> {
+        let envelopes: Vec<&Envelope> = group.submissions.iter().flat_map(|submission| &submission.batch).collect();
         let parcels = envelope::pack(&envelopes, self.per_message);
         let mut verdicts: Vec<Verdict> = vec![Ok(()); envelopes.len()];
         let mut under_way = Vec::with_capacity(parcels.len());
@@ -148,14 +148,14 @@ impl Publishing {
                     }
                 }
                 let mut verdicts = verdicts.into_iter();
-                for submission in group {
+                for submission in group.submissions {
                     let verdict: Verdict = verdicts.by_ref().take(submission.batch.len()).collect();
                     submission.answer(verdict.map_err(PublishError::Refused));
                 }
                 Ok(())
             }
             Err(fault) => {
-                for submission in group {
+                for submission in group.submissions {
                     submission.answer(Err(PublishError::Unavailable(fault.to_string())));
                 }
                 Err(fault)
