@@ -4,8 +4,9 @@
 //! what came back to *whichever* publish of that channel is confirmed next, so with several under way a lone
 //! `Ack(None)` proves nothing while bindings are changing. What does prove something: a group that has a channel to
 //! itself, all of it confirmed, and nothing come back. So each channel (a *lane*) has one group under way, a group is
-//! whatever was waiting when the lane became free, and one returned message fails its whole group. Those of a group that
-//! are of one type share a message: the more is waiting, the less each costs the broker, and what comes alone goes alone.
+//! whatever waits when there are as many as are under way, and one returned message fails its whole group. Those of a
+//! group that are of one type share a message: the more is waiting, the less each costs the broker, and what comes alone
+//! goes alone.
 
 use std::sync::Arc;
 use std::time::Duration;
