@@ -19,6 +19,8 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use sha2::{Digest as _, Sha256};
 
+use crate::support::asked::asked_for;
+
 const CASES: u64 = 1500;
 /// A change touches no more bytes than this.
 const SPAN_MAX: usize = 24;
@@ -64,8 +66,8 @@ fn play(name: &str, target: Target, words: &'static [&'static str]) {
         println!("{name}: {file}");
         target(bytes);
     }
-    let seed = setting("KEYFERRY_FUZZ_SEED").unwrap_or_else(|| SystemEntropy.next_u64());
-    let cases = setting("KEYFERRY_FUZZ_CASES").unwrap_or(CASES);
+    let seed = asked_for("KEYFERRY_FUZZ_SEED").unwrap_or_else(|| SystemEntropy.next_u64());
+    let cases = asked_for("KEYFERRY_FUZZ_CASES").unwrap_or(CASES);
     println!("{name}: {cases} fresh inputs; KEYFERRY_FUZZ_SEED={seed} plays them again");
     let cases = u32::try_from(cases).expect("fewer than four billion");
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
@@ -136,10 +138,4 @@ fn keep(name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder(name).join(format!("found-{}", hex::encode(&Sha256::digest(bytes)[..DIGEST_BYTES])));
     fs::write(&path, bytes).expect("the corpus can be written");
     path
-}
-
-fn setting(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how a person asks for the same inputs again, or for more")]
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
 }

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use keyferry::clock::{Entropy as _, SystemEntropy};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::support::asked::asked_for;
 use crate::support::say::say;
 use planted::Bug;
 use schedule::{Broken, Schedule};
@@ -86,15 +87,9 @@ fn sound(played: Result<Played, Broken>) -> Played {
     })
 }
 
-fn variable(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how a person asks for more than the suite plays")]
-    let asked = std::env::var(name).ok()?;
-    Some(asked.parse().unwrap_or_else(|_| panic!("{name} is a number, and not {asked:?}")))
-}
-
 #[test]
 fn whatever_happens_nothing_is_lost_and_nothing_is_done_twice() {
-    if let Some(seed) = variable("KEYFERRY_SIM_SEED") {
+    if let Some(seed) = asked_for("KEYFERRY_SIM_SEED") {
         let mut seeds = [seed].into_iter();
         say(&format!("{:?}", sound(play(None, || seeds.next()))));
         return;
@@ -102,7 +97,7 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_done_twice() {
     let began = Instant::now();
     let first = SystemEntropy.next_u64() >> 1;
     let given = AtomicU64::new(0);
-    let time = variable("KEYFERRY_SIM_SECONDS").map_or(FRESH, Duration::from_secs);
+    let time = asked_for("KEYFERRY_SIM_SECONDS").map_or(FRESH, Duration::from_secs);
     let played = play_all(|| match given.fetch_add(1, Ordering::Relaxed) {
         number if number < FIXED => Some(number),
         number if began.elapsed() < time => Some(first + number),

@@ -14,6 +14,7 @@ use futures_util::future::join3;
 use keyferry::clock::{Entropy as _, SeededEntropy, SystemEntropy};
 use serde_json::json;
 
+use crate::support::asked::asked_for;
 use crate::support::ground::Ground;
 use crate::support::nodes;
 use crate::support::town::Town;
@@ -71,10 +72,4 @@ async fn soak(ground: Ground, nodes: Option<(&mut nodes::Broker, &mut nodes::Dat
     println!("soak {name}: {:3} s, at rest: {}; {}", began.elapsed().as_secs(), traffic.tally(), staff.report());
     println!("soak {name}: nothing lost, nothing twice; {} credentials, {keys} keys", town.theirs().await.len());
     assert!(keys > 0, "people got keys");
-}
-
-fn asked_for(variable: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how scripts/soak tells the soak how long it is")]
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, which is no number")))
 }

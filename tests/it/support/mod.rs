@@ -1,5 +1,6 @@
 //! What the stories have in common: stores to write into, databases of one's own, and waiting for a condition.
 
+pub(crate) mod asked;
 pub(crate) mod broker;
 mod close;
 pub(crate) mod db;
