@@ -38,7 +38,7 @@ impl Tx {
             _ if rows.is_empty() => {}
             Self::Sqlite(_) => {
                 let packed = Packed::of(&rows)?;
-                self.execute(format!("{head} {}", packed.select), packed.parameters).await?;
+                self.execute(format!("{head} {}", packed.select("")), packed.parameters).await?;
             }
             Self::Postgres(_) => {
                 self.execute(format!("{head} SELECT * FROM {}", unnest(N)), columns_of(rows)).await?;
@@ -61,8 +61,7 @@ impl Tx {
             _ if rows.is_empty() => return Ok(()),
             Self::Sqlite(_) => {
                 let packed = Packed::of(&rows)?;
-                let insert =
-                    packed.select.replacen("SELECT", &format!("SELECT (SELECT seq FROM {head}) + key + 1,"), 1);
+                let insert = packed.select(&format!("(SELECT seq FROM {head}) + key + 1, "));
                 let count = format!("UPDATE {head} SET seq = seq + json_array_length(?1)");
                 // Two statements, and one passage to SQLite's thread.
                 let numbered = self.execute(format!("{into} {insert}; {count}"), packed.parameters).await?;
@@ -106,7 +105,7 @@ impl Tx {
             _ if rows.is_empty() => return Ok(Fresh::All),
             Self::Sqlite(_) => {
                 let packed = Packed::of(&rows)?;
-                let insert = format!("{head} {} WHERE true {unless_there}", packed.select);
+                let insert = format!("{head} {} WHERE true {unless_there}", packed.select(""));
                 let count = self.execute(insert, packed.parameters).await?;
                 if count == rows.len() as u64 {
                     return Ok(Fresh::All);
@@ -126,8 +125,8 @@ impl Tx {
 
 /// Rows as SQLite gets them.
 struct Packed {
-    /// Says how the rows are read from the parameters.
-    select: String,
+    /// How each column is read from the parameters.
+    columns: String,
     parameters: [Value; 2],
 }
 
@@ -148,10 +147,14 @@ impl Packed {
             _ => format!("value ->> {place}"),
         };
         let columns: Vec<String> = rows.iter().take(1).flat_map(|row| row.iter().enumerate().map(column)).collect();
-        let select = format!("SELECT {} FROM jsonb_each(?1)", columns.join(", "));
         // Whatever was written is text.
         let json = String::from_utf8(json).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        Ok(Self { select, parameters: [json.into(), Value::Bytes(Some(bytes))] })
+        Ok(Self { columns: columns.join(", "), parameters: [json.into(), Value::Bytes(Some(bytes))] })
+    }
+
+    /// Reads the rows; `first` is what stands before their columns, with a comma behind it.
+    fn select(&self, first: &str) -> String {
+        format!("SELECT {first}{} FROM jsonb_each(?1)", self.columns)
     }
 }
 
