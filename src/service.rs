@@ -207,7 +207,7 @@ impl Parts {
                 Store::open(url, config.store_connections_max, Arc::clone(clock), Arc::clone(entropy)).await
             };
             match opened.await {
-                Err(error @ StoreError::Database(_)) if !error.is_final() => {
+                Err(error) if error.is_of_database() && !error.is_final() => {
                     tracing::warn!(%error, "the store cannot be reached; trying again in 2 s");
                     tell.send_modify(|state| *state = Err(format!("it cannot be reached: {error}")));
                     clock.sleep(SignedDuration::from_secs(2)).await;

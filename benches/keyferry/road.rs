@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
+use keyferry::store;
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use crate::broker::Broker;
 use crate::process::{KEYFERRY, Process, free_address, resident_mib};
@@ -105,9 +106,10 @@ pub(crate) async fn new_database() -> anyhow::Result<String> {
 /// Milliseconds from received to recorded, of every event that a worker ended.
 async fn on_the_road(store_url: &str) -> anyhow::Result<Latencies> {
     const SQL: &str = "SELECT ended_at - received_at AS took FROM inbox WHERE ended_at IS NOT NULL";
-    let took: Vec<i64> = if store_url.starts_with("sqlite:") {
-        let mut connection = SqliteConnection::connect(store_url).await?;
-        sqlx::query(SQL).fetch_all(&mut connection).await?.iter().map(|row| row.get("took")).collect()
+    let took: Vec<i64> = if let Some(file) = store::sqlite_file(store_url) {
+        let connection = rusqlite::Connection::open(file)?;
+        let mut read = connection.prepare(SQL)?;
+        read.query_map([], |row| row.get("took"))?.collect::<Result<_, _>>()?
     } else {
         let mut connection = PgConnection::connect(store_url).await?;
         sqlx::query(SQL).fetch_all(&mut connection).await?.iter().map(|row| row.get("took")).collect()
@@ -122,34 +124,29 @@ async fn on_the_road(store_url: &str) -> anyhow::Result<Latencies> {
 /// How long one commit of one small row takes alone.
 async fn one_commit(shape: Shape, times: u32) -> anyhow::Result<Latencies> {
     const TABLE: &str = "CREATE TABLE IF NOT EXISTS alone (id INTEGER PRIMARY KEY, text TEXT NOT NULL)";
-    let folder = tempfile::tempdir()?;
+    const INSERT: &str = "INSERT INTO alone (id, text) VALUES ($1, 'a row')";
     let mut latencies = Latencies::default();
-    macro_rules! commits {
-        ($connection:expr) => {{
-            $connection.execute(TABLE).await?;
-            for number in 0..i32::try_from(times)? {
-                let began = Instant::now();
-                sqlx::query("INSERT INTO alone (id, text) VALUES ($1, 'a row')")
-                    .bind(number)
-                    .execute(&mut $connection)
-                    .await?;
-                latencies.add(began.elapsed());
-            }
-        }};
-    }
     match shape {
         Shape::Embedded => {
-            let options = sqlx::sqlite::SqliteConnectOptions::new()
-                .filename(folder.path().join("alone.db"))
-                .create_if_missing(true)
-                .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-                .synchronous(sqlx::sqlite::SqliteSynchronous::Full);
-            let mut connection = SqliteConnection::connect_with(&options).await?;
-            commits!(connection);
+            let folder = tempfile::tempdir()?;
+            let connection = rusqlite::Connection::open(folder.path().join("alone.db"))?;
+            connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
+            connection.execute_batch(TABLE)?;
+            let mut insert = connection.prepare(INSERT)?;
+            for number in 0..times {
+                let began = Instant::now();
+                insert.execute([number])?;
+                latencies.add(began.elapsed());
+            }
         }
         Shape::Brokered => {
             let mut connection = PgConnection::connect(&new_database().await?).await?;
-            commits!(connection);
+            connection.execute(TABLE).await?;
+            for number in 0..i32::try_from(times)? {
+                let began = Instant::now();
+                sqlx::query(INSERT).bind(number).execute(&mut connection).await?;
+                latencies.add(began.elapsed());
+            }
         }
     }
     Ok(latencies)

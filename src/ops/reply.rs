@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_database_that_is_away_is_told_apart_from_a_mistake_of_ours() {
-        let away = || StoreError::Database(sqlx::Error::PoolTimedOut);
+        let away = || StoreError::Postgres(sqlx::Error::PoolTimedOut);
         for error in [away(), StoreError::Shared(Arc::new(away()))] {
             assert_eq!(Refusal::from(error).status(), StatusCode::SERVICE_UNAVAILABLE);
         }

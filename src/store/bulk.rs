@@ -1,29 +1,12 @@
-//! Many rows by one statement.
-//!
-//! SQLite gets them as one JSON array, whatever their number: one statement, prepared once, and one passage to the thread
-//! that SQLite runs on and back, which costs more than a row does. Bytes do not go through JSON: they lie one behind the
-//! other in a second parameter, and each row says which part of it is its own. PostgreSQL gets each column as an array.
+//! Many rows at once: SQLite gets them one after the other, by a statement that is prepared once; PostgreSQL all by one
+//! statement, each column as an array, since to it each statement is a way there and back.
 
 use std::collections::HashSet;
+use std::iter;
 
 use super::StoreError;
-use super::sql::{Row, Tx, Value};
-
-/// Which rows were new.
-pub(super) enum Fresh {
-    All,
-    /// Those with these values in the two columns that make a row what it is.
-    Only(HashSet<(String, String)>),
-}
-
-impl Fresh {
-    pub(super) fn contains(&self, first: &str, second: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(keys) => keys.contains(&(first.to_owned(), second.to_owned())),
-        }
-    }
-}
+use super::sql::{Tx, Value};
+use super::statement;
 
 impl Tx {
     /// Inserts rows, each with a value for each of `columns`.
@@ -33,15 +16,13 @@ impl Tx {
         columns: [&str; N],
         rows: Vec<[Value; N]>,
     ) -> Result<(), StoreError> {
-        let head = format!("INSERT INTO {table} ({})", columns.join(", "));
         match self {
             _ if rows.is_empty() => {}
-            Self::Sqlite(_) => {
-                let packed = Packed::of(&rows)?;
-                self.execute(format!("{head} {}", packed.select("")), packed.parameters).await?;
+            Self::Sqlite(connection) => {
+                statement::execute_each(connection, &insert_one(table, &columns), rows)?;
             }
             Self::Postgres(_) => {
-                self.execute(format!("{head} SELECT * FROM {}", unnest(N)), columns_of(rows)).await?;
+                self.execute(insert_all(table, &columns), columns_of(rows)).await?;
             }
         }
         Ok(())
@@ -56,124 +37,83 @@ impl Tx {
         columns: [&str; N],
         rows: Vec<[Value; N]>,
     ) -> Result<(), StoreError> {
-        let into = format!("INSERT INTO {table} (seq, {})", columns.join(", "));
-        let (numbered, wanted) = match self {
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        match self {
             _ if rows.is_empty() => return Ok(()),
-            Self::Sqlite(_) => {
-                let packed = Packed::of(&rows)?;
-                let insert = packed.select(&format!("(SELECT seq FROM {head}) + key + 1, "));
-                let count = format!("UPDATE {head} SET seq = seq + json_array_length(?1)");
-                // Two statements, and one passage to SQLite's thread.
-                let numbered = self.execute(format!("{into} {insert}; {count}"), packed.parameters).await?;
-                (numbered, rows.len() + 1)
+            Self::Sqlite(connection) => {
+                let take = format!("UPDATE {head} SET seq = seq + $1 RETURNING seq - $1 AS last");
+                if let Some(taken) = statement::fetch(connection, &take, [count.into()])?.first() {
+                    let numbers = taken.int("last")? + 1..;
+                    let numbered = numbers.zip(rows).map(|(seq, row)| iter::once(Value::from(seq)).chain(row));
+                    let named: Vec<&str> = iter::once("seq").chain(columns).collect();
+                    statement::execute_each(connection, &insert_one(table, &named), numbered)?;
+                    return Ok(());
+                }
             }
             Self::Postgres(_) => {
-                let wanted = rows.len();
                 let named: Vec<String> = (1..=N).map(|column| format!("c{column}")).collect();
                 let named = named.join(", ");
                 let insert = format!(
                     "WITH head AS (UPDATE {head} SET seq = seq + cardinality($1) RETURNING seq) \
-                     {into} SELECT head.seq - cardinality($1) + place, {named} \
+                     INSERT INTO {table} (seq, {}) SELECT head.seq - cardinality($1) + place, {named} \
                      FROM head, {} WITH ORDINALITY AS rows ({named}, place)",
+                    columns.join(", "),
                     unnest(N)
                 );
-                (self.execute(insert, columns_of(rows)).await?, wanted)
+                if i64::try_from(self.execute(insert, columns_of(rows)).await?).is_ok_and(|written| written == count) {
+                    return Ok(());
+                }
             }
-        };
-        if usize::try_from(numbered).is_ok_and(|numbered| numbered == wanted) {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt(format!("{head} has no row")))
         }
+        Err(StoreError::Corrupt(format!("{head} has no row")))
     }
 
-    /// Inserts those rows that are not there yet, by the two columns of `key`, on which `table` has a unique index. On
-    /// SQLite its primary key has to be `seq`, which counts up.
+    /// Inserts those rows that are not there yet, by the two columns of `key`, which are texts and on which `table` has a
+    /// unique index. Says of each row whether it was new.
     pub(super) async fn insert_new<const N: usize>(
         &mut self,
         table: &str,
         columns: [&str; N],
         rows: Vec<[Value; N]>,
         key: [&str; 2],
-    ) -> Result<Fresh, StoreError> {
-        let head = format!("INSERT INTO {table} ({})", columns.join(", "));
+    ) -> Result<Vec<bool>, StoreError> {
         let [first, second] = key;
         let unless_there = format!("ON CONFLICT ({first}, {second}) DO NOTHING");
-        let read = |row: Row| Ok((row.text(first)?, row.text(second)?));
-        let fresh;
         match self {
-            _ if rows.is_empty() => return Ok(Fresh::All),
-            Self::Sqlite(_) => {
-                let packed = Packed::of(&rows)?;
-                let insert = format!("{head} {} WHERE true {unless_there}", packed.select(""));
-                let count = self.execute(insert, packed.parameters).await?;
-                if count == rows.len() as u64 {
-                    return Ok(Fresh::All);
-                }
-                // There is one writer, so the newest rows are ours; asking for each row would make all of them dear.
-                let newest = format!("SELECT {first}, {second} FROM {table} ORDER BY seq DESC LIMIT $1");
-                fresh = self.fetch(newest, [i64::try_from(count).unwrap_or(i64::MAX).into()]).await?;
+            _ if rows.is_empty() => Ok(vec![]),
+            Self::Sqlite(connection) => {
+                statement::execute_each(connection, &format!("{} {unless_there}", insert_one(table, &columns)), rows)
             }
             Self::Postgres(_) => {
-                let insert = format!("{head} SELECT * FROM {} {unless_there} RETURNING {first}, {second}", unnest(N));
-                fresh = self.fetch(insert, columns_of(rows)).await?;
+                let key_of = |row: &[Value; N]| {
+                    key.map(|name| match columns.iter().position(|column| *column == name).map(|place| &row[place]) {
+                        Some(Value::Text(text)) => text.clone(),
+                        _ => None,
+                    })
+                };
+                let keys: Vec<_> = rows.iter().map(key_of).collect();
+                let insert = format!("{} {unless_there} RETURNING {first}, {second}", insert_all(table, &columns));
+                let mut new = HashSet::new();
+                for row in self.fetch(insert, columns_of(rows)).await? {
+                    new.insert([Some(row.text(first)?), Some(row.text(second)?)]);
+                }
+                Ok(keys.iter().map(|key| new.contains(key)).collect())
             }
         }
-        fresh.into_iter().map(read).collect::<Result<_, _>>().map(Fresh::Only)
     }
 }
 
-/// Rows as SQLite gets them.
-struct Packed {
-    /// How each column is read from the parameters.
-    columns: String,
-    parameters: [Value; 2],
+/// As SQLite gets it.
+fn insert_one(table: &str, columns: &[&str]) -> String {
+    format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), vec!["?"; columns.len()].join(", "))
 }
 
-impl Packed {
-    fn of<const N: usize>(rows: &[[Value; N]]) -> Result<Self, StoreError> {
-        let (mut json, mut bytes) = (Vec::new(), Vec::new());
-        for row in rows {
-            json.push(if json.is_empty() { b'[' } else { b',' });
-            for (place, value) in row.iter().enumerate() {
-                json.push(if place == 0 { b'[' } else { b',' });
-                write(&mut json, &mut bytes, value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            }
-            json.push(b']');
-        }
-        json.push(b']');
-        let column = |(place, value): (usize, &Value)| match value {
-            Value::Bytes(_) => format!("substr(?2, value ->> '$[{place}][0]', value ->> '$[{place}][1]')"),
-            _ => format!("value ->> {place}"),
-        };
-        let columns: Vec<String> = rows.iter().take(1).flat_map(|row| row.iter().enumerate().map(column)).collect();
-        // Whatever was written is text.
-        let json = String::from_utf8(json).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        Ok(Self { columns: columns.join(", "), parameters: [json.into(), Value::Bytes(Some(bytes))] })
-    }
-
-    /// Reads the rows; `first` is what stands before their columns, with a comma behind it.
-    fn select(&self, first: &str) -> String {
-        format!("SELECT {first}{} FROM jsonb_each(?1)", self.columns)
-    }
+/// As PostgreSQL gets it.
+fn insert_all(table: &str, columns: &[&str]) -> String {
+    format!("INSERT INTO {table} ({}) SELECT * FROM {}", columns.join(", "), unnest(columns.len()))
 }
 
-fn write(json: &mut Vec<u8>, bytes: &mut Vec<u8>, value: &Value) -> serde_json::Result<()> {
-    match value {
-        Value::Int(value) => serde_json::to_writer(json, value),
-        Value::Text(value) => serde_json::to_writer(json, value),
-        Value::Bytes(None) => serde_json::to_writer(json, &[None::<usize>; 2]),
-        Value::Bytes(Some(value)) => {
-            // SQL counts from 1.
-            let part = [bytes.len() + 1, value.len()];
-            bytes.extend_from_slice(value);
-            serde_json::to_writer(json, &part)
-        }
-        Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => unreachable!("a row has no lists"),
-    }
-}
-
-/// Rows as PostgreSQL gets them.
+/// Rows, made of a list for each column.
 fn unnest(columns: usize) -> String {
     let arrays: Vec<String> = (1..=columns).map(|column| format!("${column}")).collect();
     format!("UNNEST({})", arrays.join(", "))
@@ -204,80 +144,107 @@ fn columns_of<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sql::Db;
+    use futures_util::future::BoxFuture;
+
+    use super::super::sqlite::Sqlite;
+    use super::super::value::Row;
     use super::*;
 
     const COLUMNS: [&str; 4] = ["a", "b", "number", "bytes"];
+
+    const TABLE: &str = "CREATE TABLE t (seq INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT, b TEXT, number INTEGER, \
+                         bytes BLOB, UNIQUE (a, b))";
 
     fn row(a: &str, number: Option<i64>, bytes: Option<&[u8]>) -> [Value; 4] {
         [a.into(), "x".into(), number.into(), Value::Bytes(bytes.map(<[u8]>::to_owned))]
     }
 
-    async fn table() -> (tempfile::TempDir, Db) {
+    fn named(names: &[&str]) -> Vec<[Value; 4]> {
+        names.iter().map(|name| row(name, None, None)).collect()
+    }
+
+    /// A database with a table; what it does is in its one transaction.
+    async fn in_a_table(job: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, ()> + Send + 'static) {
         let dir = tempfile::tempdir().expect("a folder");
-        let db = super::super::sqlite::connect(&format!("sqlite:{}/bulk.db", dir.path().display())).await;
-        let db = db.expect("a database");
-        let mut tx = db.begin().await.expect("a transaction");
-        let create = "CREATE TABLE t (seq INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT, b TEXT, number INTEGER, bytes BLOB, \
-                      UNIQUE (a, b))";
-        tx.execute(create, []).await.expect("a table");
-        tx.commit().await.expect("committed");
-        (dir, db)
+        let sqlite = Sqlite::connect(&format!("sqlite:{}/bulk.db", dir.path().display())).await.expect("a database");
+        let work = sqlite.write(
+            |()| true,
+            |tx| {
+                Box::pin(async move {
+                    tx.execute(TABLE, []).await?;
+                    job(tx).await;
+                    Ok::<_, StoreError>(())
+                })
+            },
+        );
+        work.await.expect("committed");
+    }
+
+    async fn rows(tx: &mut Tx, sql: &str) -> Vec<Row> {
+        tx.fetch(sql, []).await.expect("rows")
     }
 
     #[tokio::test]
     async fn every_value_arrives_as_it_is_whatever_stands_in_it() {
-        let (_dir, db) = table().await;
-        let mut tx = db.begin().await.expect("a transaction");
-        let texts = ["plain", "\"quoted\\", "ünïcode 😀 \u{2028}", "{\"json\": [1]}", "", "\u{1}\u{7f}", "123"];
-        let bodies: [Option<&[u8]>; 7] =
-            [Some(b"{}"), Some(b"\xff\0\x01"), Some(b""), None, Some(b"[\"]"), Some(b"0"), Some(b"last")];
-        let numbers = [Some(i64::MAX), Some(i64::MIN), Some(0), None, Some(-1), Some(1 << 53), Some((1 << 53) + 1)];
-        let rows = (0..7).map(|index| row(texts[index], numbers[index], bodies[index])).collect();
-        tx.insert("t", COLUMNS, rows).await.expect("inserted");
-        let read = "SELECT a, number, bytes, typeof(bytes) AS kind FROM t ORDER BY seq";
-        for (index, row) in tx.fetch(read, []).await.expect("rows").iter().enumerate() {
-            assert_eq!(row.text("a").expect("a text"), texts[index]);
-            assert_eq!(row.opt_int("number").expect("a number"), numbers[index]);
-            let is_null = row.text("kind").expect("a type") == "null";
-            assert_eq!((!is_null).then(|| row.bytes("bytes").expect("bytes")).as_deref(), bodies[index]);
-        }
-        tx.insert("t", COLUMNS, vec![]).await.expect("nothing is no mistake");
+        in_a_table(|tx| {
+            Box::pin(async move {
+                let texts = ["plain", "\"quoted\\", "ünïcode 😀 \u{2028}", "{\"json\": [1]}", "", "\u{1}\u{7f}", "123"];
+                let bodies: [Option<&[u8]>; 7] =
+                    [Some(b"{}"), Some(b"\xff\0\x01"), Some(b""), None, Some(b"[\"]"), Some(b"0"), Some(b"last")];
+                let numbers =
+                    [Some(i64::MAX), Some(i64::MIN), Some(0), None, Some(-1), Some(1 << 53), Some((1 << 53) + 1)];
+                let all = (0..7).map(|index| row(texts[index], numbers[index], bodies[index])).collect();
+                tx.insert("t", COLUMNS, all).await.expect("inserted");
+                let read = "SELECT a, number, bytes, typeof(bytes) AS kind FROM t ORDER BY seq";
+                for (index, row) in rows(tx, read).await.iter().enumerate() {
+                    assert_eq!(row.text("a").expect("a text"), texts[index]);
+                    assert_eq!(row.opt_int("number").expect("a number"), numbers[index]);
+                    let is_null = row.text("kind").expect("a type") == "null";
+                    assert_eq!((!is_null).then(|| row.bytes("bytes").expect("bytes")).as_deref(), bodies[index]);
+                }
+                tx.insert("t", COLUMNS, vec![]).await.expect("nothing is no mistake");
+            })
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn rows_are_numbered_on_from_the_head_which_counts_them() {
-        let (_dir, db) = table().await;
-        let mut tx = db.begin().await.expect("a transaction");
-        tx.execute("CREATE TABLE head (seq INTEGER NOT NULL)", []).await.expect("a table");
-        let rows = |names: &[&str]| names.iter().map(|name| row(name, None, None)).collect::<Vec<_>>();
-        let headless = tx.insert_numbered("t", "head", COLUMNS, rows(&["0"])).await;
-        assert!(matches!(headless, Err(StoreError::Corrupt(_))), "{headless:?}");
-        tx.execute("DELETE FROM t", []).await.expect("gone");
-        tx.execute("INSERT INTO head (seq) VALUES (7)", []).await.expect("a head");
-        for names in [&["c", "a", "b"][..], &[], &["d"]] {
-            tx.insert_numbered("t", "head", COLUMNS, rows(names)).await.expect("inserted");
-        }
-        let read = tx
-            .fetch("SELECT seq, a FROM t UNION ALL SELECT seq, 'head' FROM head ORDER BY seq, a", [])
-            .await
-            .expect("rows");
-        let read: Vec<_> =
-            read.iter().map(|row| (row.int("seq").expect("a number"), row.text("a").expect("text"))).collect();
-        assert_eq!(read, [(8, "c"), (9, "a"), (10, "b"), (11, "d"), (11, "head")].map(|(seq, a)| (seq, a.to_owned())));
+        in_a_table(|tx| {
+            Box::pin(async move {
+                tx.execute("CREATE TABLE head (seq INTEGER NOT NULL)", []).await.expect("a table");
+                let headless = tx.insert_numbered("t", "head", COLUMNS, named(&["0"])).await;
+                assert!(matches!(headless, Err(StoreError::Corrupt(_))), "{headless:?}");
+                tx.execute("INSERT INTO head (seq) VALUES (7)", []).await.expect("a head");
+                for names in [&["c", "a", "b"][..], &[], &["d"]] {
+                    tx.insert_numbered("t", "head", COLUMNS, named(names)).await.expect("inserted");
+                }
+                let read = "SELECT seq, a FROM t UNION ALL SELECT seq, 'head' FROM head ORDER BY seq, a";
+                let read = rows(tx, read).await;
+                let read: Vec<_> =
+                    read.iter().map(|row| (row.int("seq").expect("a number"), row.text("a").expect("text"))).collect();
+                let wanted = [(8, "c"), (9, "a"), (10, "b"), (11, "d"), (11, "head")];
+                assert_eq!(read, wanted.map(|(seq, a)| (seq, a.to_owned())));
+            })
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn what_is_new_is_told_from_what_is_there() {
-        let (_dir, db) = table().await;
-        let mut tx = db.begin().await.expect("a transaction");
-        let rows = |names: &[&str]| names.iter().map(|name| row(name, None, None)).collect::<Vec<_>>();
-        let fresh = tx.insert_new("t", COLUMNS, rows(&["1", "2"]), ["a", "b"]).await.expect("inserted");
-        assert!(matches!(fresh, Fresh::All));
-        let fresh = tx.insert_new("t", COLUMNS, rows(&["2", "3", "1", "4"]), ["a", "b"]).await.expect("inserted");
-        let known: Vec<_> = ["1", "2", "3", "4"].map(|name| fresh.contains(name, "x")).to_vec();
-        assert_eq!(known, [false, false, true, true]);
-        let fresh = tx.insert_new("t", COLUMNS, rows(&["4", "1"]), ["a", "b"]).await.expect("inserted");
-        assert!(!fresh.contains("4", "x") && !fresh.contains("1", "x"));
+        in_a_table(|tx| {
+            Box::pin(async move {
+                for (names, new) in [
+                    (&["1", "2"][..], &[true, true][..]),
+                    (&["2", "3", "1", "4"], &[false, true, false, true]),
+                    (&["4", "1"], &[false, false]),
+                    (&[], &[]),
+                ] {
+                    let told = tx.insert_new("t", COLUMNS, named(names), ["a", "b"]).await.expect("inserted");
+                    assert_eq!(told, new, "{names:?}");
+                }
+            })
+        })
+        .await;
     }
 }

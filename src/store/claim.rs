@@ -5,8 +5,10 @@
 //! a statement that chose by itself would be planned by what the tables held when it was prepared.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::sql::{AdvisoryLock, Row, Tx, Value};
 use super::{Claimed, Store, StoreError, rows};
@@ -23,39 +25,31 @@ impl Store {
     /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
     /// fewer where the leases of all processes would be too many. Leases that have passed are free again.
     ///
+    /// A lease that is lost with the database's last moments was never there: whoever holds it can record nothing, and the
+    /// event is handed out again.
+    ///
     /// A later event of a subject may overtake one that waits for its retry: the final state does not depend on their
     /// order, and a revocation must not wait behind a creation that fails.
     pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>, StoreError> {
-        let mut tx = self.db.begin_alone(AdvisoryLock::Claim).await?;
-        let out = leases(&mut tx, now).await?;
-        // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
-        let out_count = u32::try_from(out.len()).unwrap_or(u32::MAX);
-        let room = limit.min(self.in_flight_max.saturating_sub(out_count));
-        let chosen = Line::new(out).choose(&mut tx, now, room).await?;
-        let mut claimed = Vec::with_capacity(chosen.len());
-        if !chosen.is_empty() {
-            let lease = self.entropy.id(now).to_string();
-            let (take, values) = (take(&tx), [until.into(), Value::from(lease), chosen.keys().copied().collect()]);
-            for row in tx.fetch(take, values).await? {
-                let twins = chosen.get(&row.int("seq")?).cloned().unwrap_or_default();
-                claimed.push(Claimed { twins, ..rows::claimed(&row)? });
-            }
-        }
-        tx.commit().await?;
-        claimed.sort_unstable_by_key(|event| event.seq);
-        Ok(claimed)
+        let (entropy, in_flight_max) = (Arc::clone(&self.entropy), self.in_flight_max);
+        let claim = self.db.write_alone(AdvisoryLock::Claim, move |tx| {
+            Box::pin(async move {
+                let out = leases(tx, now).await?;
+                // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
+                let out_count = u32::try_from(out.len()).unwrap_or(u32::MAX);
+                let room = limit.min(in_flight_max.saturating_sub(out_count));
+                let chosen = Line::new(out).choose(tx, now, room).await?;
+                if chosen.is_empty() { Ok(vec![]) } else { take(tx, until, entropy.id(now), chosen).await }
+            })
+        });
+        claim.await
     }
 
     /// Holds on to a lease for longer. `false`: it has passed, and its holder must stop.
     pub async fn renew(&self, claimed: &Claimed, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin().await?;
-        let held = tx
-            .execute(
-                "UPDATE inbox SET lease_until = $1 WHERE seq = $2 AND lease = $3 AND lease_until > $4",
-                [until.into(), Value::from(claimed.seq), claimed.lease.as_str().into(), now.into()],
-            )
-            .await?;
-        tx.commit().await?;
+        let renew = "UPDATE inbox SET lease_until = $1 WHERE seq = $2 AND lease = $3 AND lease_until > $4";
+        let values = [until.into(), Value::from(claimed.seq), claimed.lease.as_str().into(), now.into()];
+        let held: u64 = self.db.write(move |tx| Box::pin(tx.execute(renew, values))).await?;
         Ok(held == 1)
     }
 
@@ -87,12 +81,26 @@ async fn leases(tx: &mut Tx, now: Timestamp) -> Result<Vec<Option<String>>, Stor
     Ok(out)
 }
 
-fn take(tx: &Tx) -> String {
-    format!(
+/// Takes out leases on what was chosen, which maps each event to its twins.
+async fn take(
+    tx: &mut Tx,
+    until: Timestamp,
+    lease: Uuid,
+    chosen: HashMap<i64, Vec<i64>>,
+) -> Result<Vec<Claimed>, StoreError> {
+    let take = format!(
         "UPDATE inbox SET lease = $2, lease_until = $1, attempts = attempts + 1 WHERE seq {} \
          RETURNING seq, source, event_id, event_type, received_at, fact, traceparent, attempts, lease",
         tx.among(3)
-    )
+    );
+    let values = [until.into(), Value::from(lease.to_string()), chosen.keys().copied().collect()];
+    let mut claimed = Vec::with_capacity(chosen.len());
+    for row in tx.fetch(take, values).await? {
+        let twins = chosen.get(&row.int("seq")?).cloned().unwrap_or_default();
+        claimed.push(Claimed { twins, ..rows::claimed(&row)? });
+    }
+    claimed.sort_unstable_by_key(|event| event.seq);
+    Ok(claimed)
 }
 
 /// The line of due events, while a claim walks along it.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-use super::sql::{Tx, Value, parts};
+use super::sql::{Tx, Value};
 use super::{StoreError, parked};
 use crate::domain::{Entry, Event, Fact};
 use crate::queue::Envelope;
@@ -37,24 +37,19 @@ pub(super) async fn contradictions<'c>(
     tx: &mut Tx,
     copies: &[(&'c Envelope, &'c Event)],
 ) -> Result<Vec<(&'c Envelope, &'c Event)>, StoreError> {
-    let mut found = Vec::new();
-    for part in parts(copies) {
-        let keys =
-            part.iter().flat_map(|(_, event)| [Value::from(event.event_id.as_str()), event.source.as_str().into()]);
-        let there = format!(
-            "SELECT event_id, source, event_type, fact FROM inbox WHERE (event_id, source) IN (VALUES {})",
-            tx.placeholders(part.len(), 2)
-        );
-        let mut firsts = HashMap::new();
-        for row in tx.fetch(there, keys.collect::<Vec<_>>()).await? {
-            firsts.insert((row.text("event_id")?, row.text("source")?), (row.text("event_type")?, row.text("fact")?));
-        }
-        found.extend(part.iter().copied().filter(|(_, event)| {
-            let first = firsts.get(&(event.event_id.clone(), event.source.clone()));
-            first.is_some_and(|(event_type, fact)| *event_type != event.event_type || !agree(fact, &event.fact))
-        }));
+    if copies.is_empty() {
+        return Ok(vec![]);
     }
-    Ok(found)
+    let there = format!("SELECT event_id, source, event_type, fact FROM inbox WHERE event_id {}", tx.among(1));
+    let mut firsts = HashMap::new();
+    for row in tx.fetch(there, [copies.iter().map(|(_, event)| event.event_id.clone()).collect::<Value>()]).await? {
+        firsts.insert((row.text("event_id")?, row.text("source")?), (row.text("event_type")?, row.text("fact")?));
+    }
+    let differs = |event: &Event| {
+        let first = firsts.get(&(event.event_id.clone(), event.source.clone()));
+        first.is_some_and(|(event_type, fact)| *event_type != event.event_type || !agree(fact, &event.fact))
+    };
+    Ok(copies.iter().copied().filter(|(_, event)| differs(event)).collect())
 }
 
 /// What a contradiction is parked under: several may come in one delivery, and each is kept, once however often it comes.

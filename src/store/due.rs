@@ -35,24 +35,27 @@ impl Store {
         if self.db.fetch(format!("{DUE} LIMIT 1"), [Value::from(now)]).await?.is_empty() {
             return Ok(0);
         }
-        let mut tx = self.db.begin_alone(AdvisoryLock::Sweep).await?;
-        let waiting = tx.fetch_one(WAITING, []).await?.map_or(Ok(0), |row| row.int("times"))?;
-        let room = i64::from(waiting_max).saturating_sub(waiting).max(0);
-        let rows = tx.fetch(format!("{DUE} ORDER BY look_at LIMIT $2"), [Value::from(now), room.into()]).await?;
-        let looks = rows.iter().map(|row| look(row, now)).collect::<Result<Vec<_>, _>>()?;
-        inbox::insert(&mut tx, now, &looks).await?;
-        for row in &rows {
-            tx.execute(
-                "UPDATE issuances SET look_at = $1 WHERE plan_key = $2",
-                [clock::add(now, again).into(), Value::from(row.text("plan_key")?)],
-            )
-            .await?;
-        }
-        tx.commit().await?;
-        if !rows.is_empty() {
+        let again_at = clock::add(now, again);
+        let moving = self.db.write_alone(AdvisoryLock::Sweep, move |tx| {
+            Box::pin(async move {
+                let waiting = tx.fetch_one(WAITING, []).await?.map_or(Ok(0), |row| row.int("times"))?;
+                let room = i64::from(waiting_max).saturating_sub(waiting).max(0);
+                let due = format!("{DUE} ORDER BY look_at LIMIT $2");
+                let rows = tx.fetch(due, [Value::from(now), room.into()]).await?;
+                let looks = rows.iter().map(|row| look(row, now)).collect::<Result<Vec<_>, _>>()?;
+                inbox::insert(tx, now, &looks).await?;
+                for row in &rows {
+                    let put_off = "UPDATE issuances SET look_at = $1 WHERE plan_key = $2";
+                    tx.execute(put_off, [again_at.into(), Value::from(row.text("plan_key")?)]).await?;
+                }
+                Ok(rows.len())
+            })
+        });
+        let moved = moving.await?;
+        if moved > 0 {
             self.arrivals.notify_one();
         }
-        Ok(rows.len())
+        Ok(moved)
     }
 
     /// When the next issuance falls due for a look: `None` when none ever will.

@@ -38,11 +38,14 @@ impl Store {
     async fn record_endings(&self, endings: Vec<Ending>) -> Result<Vec<bool>, StoreError> {
         // A lease that holds for the last of them to look at the clock has held for all.
         let now = endings.iter().map(|ending| ending.now).max().unwrap_or_default();
-        let mut tx = self.db.begin().await?;
-        let Written { held, entries } = write(&mut tx, now, &endings).await?;
-        append(&mut tx, now, entries).await?;
-        self.commit(tx).await?;
-        Ok(held)
+        let recorded = self.change(move |tx| {
+            Box::pin(async move {
+                let Written { held, entries } = write(tx, now, &endings).await?;
+                append(tx, now, entries).await?;
+                Ok(held)
+            })
+        });
+        recorded.await
     }
 }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{AssertSqlSafe, SqlitePool};
 use tempfile::TempDir;
 
-use super::sql::Db;
-use super::{Change, IssuanceFilter, Store, migrate};
+use super::sql::{Db, Tx};
+use super::{Change, IssuanceFilter, Store, StoreError, migrate};
 use crate::clock::{self, Clock as _, ManualClock, SeededEntropy};
 use crate::domain::{Event, Fact, Outcome, Status};
 use crate::queue::{Content, Envelope};
@@ -16,7 +15,6 @@ use crate::queue::{Content, Envelope};
 struct Grown {
     store: Store,
     clock: ManualClock,
-    pools: [SqlitePool; 2],
     instructions: Arc<AtomicU64>,
     _dir: TempDir,
 }
@@ -24,35 +22,34 @@ struct Grown {
 impl Grown {
     async fn to(plans: u32) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite:{}", dir.path().join("grown.db").display());
+        let file = dir.path().join("grown.db");
+        let url = format!("sqlite:{}", file.display());
         let clock = ManualClock::starting_at("2026-03-01T10:00:00Z".parse().expect("a time"));
         migrate(&url).await.expect("migrations");
         let entropy = Arc::new(SeededEntropy::new(1));
         let store = Store::open(&url, 1, Arc::new(clock.clone()), entropy).await.expect("a store");
-        let Db::Sqlite { write, read } = store.db.clone() else { panic!("SQLite was asked for") };
         let grown = include_str!("../../tests/fixtures/grown.sql").replace("{plans}", &plans.to_string());
         let grown = grown.replace("{lines}", &(3 * plans).to_string()).replace("{body}", "x'78'");
-        sqlx::raw_sql(AssertSqlSafe(grown)).execute(&write).await.expect("filled");
+        rusqlite::Connection::open(file).expect("the file").execute_batch(&grown).expect("filled");
         let instructions = Arc::new(AtomicU64::new(0));
-        let this = Self { store, clock, pools: [write, read], instructions, _dir: dir };
-        for pool in &this.pools {
-            let mut connection = pool.acquire().await.expect("a connection");
-            let instructions = Arc::clone(&this.instructions);
-            let count = move || instructions.fetch_add(1, Ordering::Relaxed) < u64::MAX;
-            connection.lock_handle().await.expect("a handle").set_progress_handler(1, count);
-        }
-        this
+        let Db::Sqlite(sqlite) = &store.db else { panic!("SQLite was asked for") };
+        let (of_writer, of_reader) = (Arc::clone(&instructions), Arc::clone(&instructions));
+        // One that has read is the next to read.
+        sqlite.read(|tx| Box::pin(async { count(tx, of_reader) })).await.expect("counted");
+        sqlite.write(|()| true, |tx| Box::pin(async { count(tx, of_writer) })).await.expect("counted");
+        Self { store, clock, instructions, _dir: dir }
     }
 
     /// How many instructions there were since the last time.
-    async fn instructions(&self) -> u64 {
-        // Before the next statement its connection must be back, or it would run on one that does not count.
-        while self.pools.iter().any(|pool| pool.num_idle() == 0) {
-            tokio::task::yield_now().await;
-        }
-        assert!(self.pools.iter().all(|pool| pool.size() == 1), "one connection each");
+    fn instructions(&self) -> u64 {
         self.instructions.swap(0, Ordering::Relaxed)
     }
+}
+
+fn count(tx: &mut Tx, instructions: Arc<AtomicU64>) -> Result<(), StoreError> {
+    let Tx::Sqlite(connection) = tx else { panic!("SQLite was asked for") };
+    let goes_on = move || instructions.fetch_add(1, Ordering::Relaxed) == u64::MAX;
+    Ok(connection.progress_handler(1, Some(goes_on))?)
 }
 
 fn told(event_id: &str, fact: Fact, clock: &ManualClock) -> Envelope {
@@ -76,9 +73,9 @@ async fn a_day(plans: u32) -> Vec<(&'static str, u64)> {
     let mut efforts = Vec::new();
     macro_rules! effort {
         ($what:literal, $done:expr) => {{
-            grown.instructions().await;
+            grown.instructions();
             let done = $done.await.expect($what);
-            let instructions = grown.instructions().await;
+            let instructions = grown.instructions();
             assert!(instructions > 0, "{} is counted", $what);
             efforts.push(($what, instructions));
             done

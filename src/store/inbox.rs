@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::bulk::Fresh;
 use super::sql::{Tx, Value};
 use super::{Store, StoreError, append, copies, parked, secret_uses};
 use crate::domain::{Entry, Event, Fact, Kind};
@@ -22,14 +21,19 @@ impl Store {
     /// Takes a batch in as one transaction. Returns how many of its events were not there yet.
     pub async fn take_in(&self, batch: Vec<Envelope>) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let entries = insert(&mut tx, now, &batch).await?;
-        let fresh = entries.iter().filter(|entry| entry.kind == Kind::EventReceived).count();
-        secret_uses::count(&mut tx, &batch).await?;
-        append(&mut tx, now, entries).await?;
-        self.commit(tx).await?;
+        let asks_for_work = batch.iter().filter_map(Envelope::event).any(|(_, event)| event.fact != Fact::Other);
+        let taken_in = self.change(move |tx| {
+            Box::pin(async move {
+                let entries = insert(tx, now, &batch).await?;
+                let fresh = entries.iter().filter(|entry| entry.kind == Kind::EventReceived).count();
+                secret_uses::count(tx, &batch).await?;
+                append(tx, now, entries).await?;
+                Ok::<_, StoreError>(fresh)
+            })
+        });
+        let fresh = taken_in.await?;
         // A worker that looks in vain stands in the way of the next webhooks: there is one writer.
-        if batch.iter().filter_map(Envelope::event).any(|(_, event)| event.fact != Fact::Other) {
+        if asks_for_work {
             self.arrivals.notify_one();
         }
         Ok(fresh)
@@ -55,10 +59,10 @@ pub(super) async fn insert(tx: &mut Tx, now: Timestamp, batch: &[Envelope]) -> R
     }
     // In the order of their keys, so that two intakes with the same events cannot wait for each other in a circle.
     events.sort_by_key(|(_, event)| (&event.event_id, &event.source));
-    let fresh = insert_events(tx, now, &events).await?;
-    let (new, known): (Vec<_>, Vec<_>) =
-        events.into_iter().partition(|(_, event)| fresh.contains(&event.event_id, &event.source));
-    copies.extend(known);
+    let mut new = Vec::with_capacity(events.len());
+    for (is_new, event) in insert_events(tx, now, &events).await?.into_iter().zip(events) {
+        if is_new { &mut new } else { &mut copies }.push(event);
+    }
     for (_, event) in new.iter().filter(|(_, event)| !event.fact.is_look()) {
         entries.push(line(Kind::EventReceived, event));
         if event.fact == Fact::Other {
@@ -73,8 +77,8 @@ fn line(kind: Kind, event: &Event) -> Entry {
     Entry::of_event(kind, &event.source, &event.event_type, &event.event_id)
 }
 
-/// Inserts events; says which of them were not there yet.
-async fn insert_events(tx: &mut Tx, now: Timestamp, events: &[(&Envelope, &Event)]) -> Result<Fresh, StoreError> {
+/// Inserts events; says of each whether it was not there yet.
+async fn insert_events(tx: &mut Tx, now: Timestamp, events: &[(&Envelope, &Event)]) -> Result<Vec<bool>, StoreError> {
     let mut rows = Vec::with_capacity(events.len());
     for (envelope, event) in events {
         let is_other = event.fact == Fact::Other;

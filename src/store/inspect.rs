@@ -1,14 +1,10 @@
 //! A look at the store for `keyferry doctor`: it makes no file, runs no migration, and keeps no lock.
 
 use std::path::PathBuf;
-use std::str::FromStr as _;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Connection as _, Executor as _};
 
-use super::sql::Db;
+use super::sqlite::{Place, blocking};
 use super::{Patience, StoreError, migrate, postgres};
 
 /// What was seen.
@@ -28,10 +24,7 @@ pub struct Inspection {
 /// The file of a SQLite store; `None` for another store, or one in memory.
 #[must_use]
 pub fn sqlite_file(url: &str) -> Option<PathBuf> {
-    if !url.starts_with("sqlite:") || url.contains(":memory:") {
-        return None;
-    }
-    Some(SqliteConnectOptions::from_str(url).ok()?.get_filename().to_owned())
+    Place::of(url).ok()?.file()
 }
 
 /// Looks at the store at `url`. A SQLite file that does not exist is an error, and is not made.
@@ -40,18 +33,16 @@ pub async fn inspect(url: &str) -> Result<Inspection, StoreError> {
 }
 
 async fn sqlite(url: &str) -> Result<Inspection, StoreError> {
-    let options = SqliteConnectOptions::from_str(url)?.create_if_missing(false).busy_timeout(Duration::from_secs(2));
-    let write = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-    let db = Db::Sqlite { write: write.clone(), read: write.clone() };
-    let version = migrate::version(&db).await?;
-    let mut connection = write.acquire().await?;
-    // Written, and taken back: SQLite begins a transaction on a read-only file without a word.
-    let mut tx = connection.begin().await?;
-    let attempt = tx.execute("CREATE TABLE keyferry_doctor (probe INTEGER)").await;
-    tx.rollback().await?;
-    let read_only = attempt.err().map(|error| error.to_string());
-    connection.close().await?;
-    Ok(Inspection { version, needed: migrate::needed(), read_only, now: None, is_encrypted: None })
+    let place = Place::of(url)?;
+    let look = move || {
+        let mut connection = place.open_existing()?;
+        let version = migrate::sqlite_version(&connection)?;
+        // Written, and taken back: SQLite begins a transaction on a read-only file without a word.
+        let attempt = connection.transaction()?.execute_batch("CREATE TABLE keyferry_doctor (probe INTEGER)");
+        let read_only = attempt.err().map(|error| error.to_string());
+        Ok(Inspection { version, needed: migrate::needed(), read_only, now: None, is_encrypted: None })
+    };
+    blocking(look).await
 }
 
 async fn postgres(url: &str) -> Result<Inspection, StoreError> {

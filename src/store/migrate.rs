@@ -1,8 +1,13 @@
 //! Migrations: one folder per database, the same steps in both.
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
+use std::time::Instant;
 
-use super::sql::Db;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use sqlx::migrate::{MigrateError, Migrator};
+
+use super::sql::{Db, Row};
+use super::sqlite::{Place, blocking};
+use super::statement;
 use super::{Patience, StoreError, connect};
 
 static SQLITE: Migrator = sqlx::migrate!("schemas/sql/sqlite");
@@ -21,7 +26,10 @@ pub async fn migrate(url: &str) -> Result<SchemaState, StoreError> {
     let before = version(&db).await?;
     refuse_newer(before)?;
     match &db {
-        Db::Sqlite { write, .. } => SQLITE.run(write).await?,
+        Db::Sqlite(_) => {
+            let place = Place::of(url)?;
+            blocking(move || migrate_sqlite(&mut place.open_existing()?)).await?;
+        }
         Db::Postgres(pool) => POSTGRES.run(pool).await?,
     }
     Ok(SchemaState { before, after: needed() })
@@ -52,28 +60,64 @@ pub(super) fn needed() -> i64 {
 
 /// The version of the last migration that ran; 0 for an empty database.
 pub(super) async fn version(db: &Db) -> Result<i64, StoreError> {
-    macro_rules! last {
-        ($pool:expr, $migrator:expr) => {
-            $pool.acquire().await?.list_applied_migrations($migrator.table_name.as_ref()).await
-        };
-    }
-    let applied = match db {
-        Db::Sqlite { write, .. } => last!(write, SQLITE),
-        Db::Postgres(pool) => last!(pool, POSTGRES),
-    };
-    match applied {
-        Ok(applied) => Ok(applied.iter().map(|migration| migration.version).max().unwrap_or_default()),
-        // The table is not made here: several processes may ask at once, and only the migrator holds a lock.
-        Err(MigrateError::Execute(error)) if is_no_such_table(&error) => Ok(0),
-        Err(MigrateError::Execute(error)) => Err(error.into()),
-        Err(error) => Err(error.into()),
+    read_version(db.fetch(VERSION, []).await)
+}
+
+/// The same of a SQLite database.
+pub(super) fn sqlite_version(connection: &Connection) -> Result<i64, StoreError> {
+    read_version(statement::fetch(connection, VERSION, []))
+}
+
+/// The table is not made here: several processes may ask at once, and only a migration holds a lock.
+const VERSION: &str = "SELECT COALESCE(MAX(version), 0) AS version FROM _sqlx_migrations";
+
+fn read_version(answer: Result<Vec<Row>, StoreError>) -> Result<i64, StoreError> {
+    match answer {
+        Ok(rows) => rows.first().map_or(Ok(0), |row| row.int("version")),
+        Err(error) if is_no_such_table(&error) => Ok(0),
+        Err(error) => Err(error),
     }
 }
 
-fn is_no_such_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refused| {
-        refused.code().is_some_and(|code| code == "42P01") || refused.message().starts_with("no such table")
-    })
+fn is_no_such_table(error: &StoreError) -> bool {
+    match error {
+        StoreError::Sqlite(error) => error.to_string().starts_with("no such table"),
+        StoreError::Postgres(error) => {
+            error.as_database_error().is_some_and(|refused| refused.code().is_some_and(|code| code == "42P01"))
+        }
+        _ => false,
+    }
+}
+
+/// All that is missing, in one transaction, which others wait for. The books are sqlx's, as on PostgreSQL.
+fn migrate_sqlite(connection: &mut Connection) -> Result<(), StoreError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+             version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+             success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+    )?;
+    for step in SQLITE.iter() {
+        let mut applied = tx.prepare_cached("SELECT checksum FROM _sqlx_migrations WHERE version = ?")?;
+        let checksum: Option<Vec<u8>> = applied.query_row([step.version], |row| row.get(0)).optional()?;
+        match checksum {
+            Some(checksum) if *checksum != *step.checksum => {
+                return Err(MigrateError::VersionMismatch(step.version).into());
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        let began = Instant::now();
+        tx.execute_batch(step.sql.as_str())?;
+        let took = i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        tx.execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (?, ?, TRUE, ?, ?)",
+            params![step.version, step.description, step.checksum, took],
+        )?;
+    }
+    Ok(tx.commit()?)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod rows;
 mod secret_uses;
 mod sql;
 mod sqlite;
+mod statement;
 mod tallies;
 mod together;
 mod value;
@@ -42,7 +43,8 @@ use crate::clock::{Clock, Entropy};
 use crate::domain::{Entry, Fact, Issuance, Outcome, Phone, PhoneKey};
 use endings::Endings;
 use lookups::Lookups;
-use sql::{Db, Tx, Value};
+use sql::{Db, Job, Tx, Value};
+use sqlite::Sqlite;
 
 pub use due::NextLook;
 pub use inspect::{Inspection, inspect, sqlite_file};
@@ -73,7 +75,11 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database cannot be used: {0}")]
-    Database(#[from] sqlx::Error),
+    Postgres(#[from] sqlx::Error),
+    #[error("the database cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("the database gave the transaction up")]
+    GivenUp,
     #[error("the store's schema is at version {found}, this program needs {needed}: {advice}")]
     Schema { found: i64, needed: i64, advice: &'static str },
     #[error("a migration failed: {0}")]
@@ -92,9 +98,20 @@ impl StoreError {
     #[must_use]
     pub fn is_of_database(&self) -> bool {
         match self {
-            Self::Database(_) => true,
+            Self::Postgres(_) | Self::Sqlite(_) | Self::GivenUp => true,
             Self::Shared(error) => error.is_of_database(),
             Self::Schema { .. } | Self::Migration(_) | Self::Corrupt(_) | Self::Url => false,
+        }
+    }
+
+    /// The database itself refused: it is there, and does not want to.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.as_database_error().is_some(),
+            Self::Sqlite(error) => error.sqlite_error().is_some(),
+            Self::Shared(error) => error.is_refusal(),
+            Self::GivenUp | Self::Schema { .. } | Self::Migration(_) | Self::Corrupt(_) | Self::Url => false,
         }
     }
 
@@ -102,17 +119,18 @@ impl StoreError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Configuration(_))
+            Self::Postgres(sqlx::Error::Configuration(_))
             | Self::Migration(_)
             | Self::Schema { .. }
             | Self::Corrupt(_)
             | Self::Url => true,
+            Self::GivenUp => false,
             Self::Shared(error) => error.is_final(),
-            // Refused by the database itself: no such database, wrong password; but not "starting up" (57P…) or "too
-            // many connections" (53…).
-            Self::Database(error) => error.as_database_error().is_some_and(|refused| {
+            // No such database, wrong password; but not "starting up" (57P…) or "too many connections" (53…).
+            Self::Postgres(error) => error.as_database_error().is_some_and(|refused| {
                 !refused.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("53"))
             }),
+            Self::Sqlite(_) => self.is_refusal(),
         }
     }
 }
@@ -168,12 +186,6 @@ pub enum RecordError {
     Store(#[from] StoreError),
 }
 
-impl From<sqlx::Error> for RecordError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 impl Store {
     /// Connects, and checks that the schema is the one that this program knows.
     ///
@@ -220,11 +232,24 @@ impl Store {
         self.db.fetch("SELECT seq FROM ledger_head WHERE id = 1", []).await.map(drop)
     }
 
-    /// Commits, and wakes whoever waits for what is new.
-    async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        tx.commit().await?;
+    /// Does `job` in a transaction that adds to the ledger, and wakes whoever waits for what is new.
+    async fn change<T, E>(&self, job: impl Job<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.change_if(|_| true, job).await
+    }
+
+    /// The same, but what `job` has changed is taken back unless `is_kept` says otherwise of what it returns.
+    async fn change_if<T, E>(&self, is_kept: fn(&T) -> bool, job: impl Job<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let done = self.db.write_if(is_kept, job).await?;
         self.growth.notify_waiters();
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -237,7 +262,7 @@ enum Patience {
 
 async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<Db, StoreError> {
     if url.starts_with("sqlite:") {
-        sqlite::connect(url).await
+        Ok(Db::Sqlite(Sqlite::connect(url).await?))
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         postgres::connect(url, connections_max, patience).await
     } else {

@@ -93,32 +93,30 @@ impl Store {
         entry: Entry,
     ) -> Result<Settled, StoreError> {
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let settled = tx
-            .execute(
-                "UPDATE parked SET state = $1, settled_at = $2 WHERE id = $3 AND state = 'parked'",
-                [state.into(), now.into(), Value::from(id)],
-            )
-            .await?;
-        if settled == 0 {
-            return Ok(Settled::NotParked);
-        }
-        if let Some((seq, inbox_state)) = event {
-            tx.execute(
-                "UPDATE inbox SET state = $1, due_at = $2, attempts = 0, ended_at = $3, why = NULL WHERE seq = $4",
-                [inbox_state.into(), now.into(), (inbox_state != "due").then_some(now).into(), Value::from(seq)],
-            )
-            .await?;
-        }
-        let events: Vec<_> = arrivals.iter().filter_map(Envelope::event).collect();
-        if !copies::contradictions(&mut tx, &events).await?.is_empty() {
-            return Ok(Settled::IdTaken);
-        }
-        let mut entries = vec![entry];
-        entries.extend(super::inbox::insert(&mut tx, now, &arrivals).await?);
-        append(&mut tx, now, entries).await?;
-        self.commit(tx).await?;
-        Ok(Settled::Done)
+        let is_settled = |settled: &Settled| *settled == Settled::Done;
+        let settle = self.change_if(is_settled, move |tx| {
+            Box::pin(async move {
+                let settle = "UPDATE parked SET state = $1, settled_at = $2 WHERE id = $3 AND state = 'parked'";
+                if tx.execute(settle, [state.into(), now.into(), Value::from(id)]).await? == 0 {
+                    return Ok(Settled::NotParked);
+                }
+                if let Some((seq, inbox_state)) = event {
+                    let ended_at = (inbox_state != "due").then_some(now);
+                    let end = "UPDATE inbox SET state = $1, due_at = $2, attempts = 0, ended_at = $3, why = NULL \
+                               WHERE seq = $4";
+                    tx.execute(end, [inbox_state.into(), now.into(), ended_at.into(), Value::from(seq)]).await?;
+                }
+                let events: Vec<_> = arrivals.iter().filter_map(Envelope::event).collect();
+                if !copies::contradictions(tx, &events).await?.is_empty() {
+                    return Ok(Settled::IdTaken);
+                }
+                let mut entries = vec![entry];
+                entries.extend(super::inbox::insert(tx, now, &arrivals).await?);
+                append(tx, now, entries).await?;
+                Ok::<_, StoreError>(Settled::Done)
+            })
+        });
+        settle.await
     }
 }
 

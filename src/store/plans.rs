@@ -1,8 +1,11 @@
 //! Plans come from outside; what follows from one is a worker's business. So putting or deleting a plan changes the plan
 //! and puts an event into the inbox, in one transaction, and touches no credential.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::rows::{PLAN_AND_ISSUANCE, plan_and_issuance};
 use super::sql::{Tx, Value};
@@ -32,87 +35,115 @@ pub enum DeletedPlan {
     NotFound,
 }
 
+impl PutPlan {
+    fn has_changed(&self) -> bool {
+        matches!(self, Self::Created | Self::Updated)
+    }
+}
+
 impl Store {
     /// Puts a plan. Idempotent: the same again changes nothing.
     ///
     /// A plan whose life is over (cancelled, ended) starts a new one. One that the provider revoked stays revoked until
     /// the plan is cancelled or differs: a customer's nightly sync must not undo what somebody did on purpose.
     pub async fn put_plan(&self, plan: &Plan) -> Result<PutPlan, StoreError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let mut begun = None;
-        let put = if insert_plan(&mut tx, plan).await? {
-            let issuance = Issuance::planned(plan);
-            insert_issuance(&mut tx, now, &issuance).await?;
-            aliases::set(&mut tx, plan).await?;
-            begun = Some(issuance.entry());
-            PutPlan::Created
-        } else {
-            let (before, issuance) = lock(&mut tx, &plan.key).await?.ok_or_else(|| gone(&plan.key))?;
-            let put = judge(&before, &issuance, plan);
-            if matches!(put, PutPlan::Unchanged | PutPlan::Conflict { .. }) {
-                return Ok(put);
-            }
-            update_plan(&mut tx, plan).await?;
-            aliases::set(&mut tx, plan).await?;
-            if !issuance.may_have_credential() {
-                let issuance = Issuance::planned(plan);
-                restart(&mut tx, now, &issuance).await?;
-                begun = Some(issuance.entry());
-            }
-            put
-        };
-        due::look_before_long(&mut tx, now, &plan.key, plan.spec.ends_at).await?;
-        let fact = Fact::PlanPut { plan_key: plan.key.clone(), user_identity_id: plan.spec.user_identity_id.clone() };
-        self.announce(&mut tx, now, plan, Kind::PlanPut, begun, fact).await?;
-        self.commit(tx).await?;
-        self.arrivals.notify_one();
+        let (now, entropy, plan) = (self.clock.now(), Arc::clone(&self.entropy), plan.clone());
+        let putting = self.change_if(PutPlan::has_changed, move |tx| {
+            Box::pin(async move {
+                let (put, begun) = put(tx, now, &plan).await?;
+                if put.has_changed() {
+                    due::look_before_long(tx, now, &plan.key, plan.spec.ends_at).await?;
+                    let fact = Fact::PlanPut {
+                        plan_key: plan.key.clone(),
+                        user_identity_id: plan.spec.user_identity_id.clone(),
+                    };
+                    announce(tx, now, entropy.id(now), &plan, Kind::PlanPut, begun, fact).await?;
+                }
+                Ok::<_, StoreError>(put)
+            })
+        });
+        let put = putting.await?;
+        if put.has_changed() {
+            self.arrivals.notify_one();
+        }
         Ok(put)
     }
 
     /// Cancels a plan: a worker will delete its credential at the provider and end the issuance as `revoked`.
     pub async fn delete_plan(&self, key: &str) -> Result<DeletedPlan, StoreError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let Some((plan, _)) = lock(&mut tx, key).await? else { return Ok(DeletedPlan::NotFound) };
-        if plan.deleted_at.is_some() {
-            return Ok(DeletedPlan::AlreadyDeleted);
+        let (now, entropy, key) = (self.clock.now(), Arc::clone(&self.entropy), key.to_owned());
+        let is_deleted = |deleted: &DeletedPlan| *deleted == DeletedPlan::Deleted;
+        let deleting = self.change_if(is_deleted, move |tx| {
+            Box::pin(async move {
+                let Some((plan, _)) = lock(tx, &key).await? else { return Ok(DeletedPlan::NotFound) };
+                if plan.deleted_at.is_some() {
+                    return Ok(DeletedPlan::AlreadyDeleted);
+                }
+                let delete = "UPDATE plans SET deleted_at = $1 WHERE plan_key = $2";
+                tx.execute(delete, [now.into(), Value::from(key.as_str())]).await?;
+                due::look_before_long(tx, now, &key, None).await?;
+                let user_identity_id = plan.spec.user_identity_id.clone();
+                let fact = Fact::PlanDeleted { plan_key: key, user_identity_id };
+                announce(tx, now, entropy.id(now), &plan, Kind::PlanDeleted, None, fact).await?;
+                Ok::<_, StoreError>(DeletedPlan::Deleted)
+            })
+        });
+        let deleted = deleting.await?;
+        if is_deleted(&deleted) {
+            self.arrivals.notify_one();
         }
-        tx.execute("UPDATE plans SET deleted_at = $1 WHERE plan_key = $2", [now.into(), Value::from(key)]).await?;
-        due::look_before_long(&mut tx, now, key, None).await?;
-        let fact = Fact::PlanDeleted { plan_key: key.to_owned(), user_identity_id: plan.spec.user_identity_id.clone() };
-        self.announce(&mut tx, now, &plan, Kind::PlanDeleted, None, fact).await?;
-        self.commit(tx).await?;
-        self.arrivals.notify_one();
-        Ok(DeletedPlan::Deleted)
+        Ok(deleted)
     }
+}
 
-    async fn announce(
-        &self,
-        tx: &mut Tx,
-        now: Timestamp,
-        plan: &Plan,
-        kind: Kind,
-        also: Option<Entry>,
-        fact: Fact,
-    ) -> Result<(), StoreError> {
-        let event_id = self.entropy.id(now).to_string();
-        let event_type = kind.as_str().to_owned();
-        let body = json!({"event_id": event_id, "event_type": event_type, "plan_key": plan.key}).to_string();
-        let mut entries = vec![Entry::new(kind).plan(&plan.key).person(&plan.spec.user_identity_id)];
-        entries.extend(also);
-        let event = Event { source: OWN_SOURCE.to_owned(), event_id, event_type, occurred_at: now, fact };
-        let envelope = Envelope {
-            delivery_id: event.event_id.clone(),
-            received_at: now,
-            traceparent: None,
-            proof: None,
-            body: body.into(),
-            content: Content::Event(event),
-        };
-        entries.extend(inbox::insert(tx, now, &[envelope]).await?);
-        append(tx, now, entries).await
+/// Writes the plan, and its issuance where a new life begins; returns the line that the ledger gets for that.
+async fn put(tx: &mut Tx, now: Timestamp, plan: &Plan) -> Result<(PutPlan, Option<Entry>), StoreError> {
+    if insert_plan(tx, plan).await? {
+        let issuance = Issuance::planned(plan);
+        insert_issuance(tx, now, &issuance).await?;
+        aliases::set(tx, plan).await?;
+        return Ok((PutPlan::Created, Some(issuance.entry())));
     }
+    let (before, issuance) = lock(tx, &plan.key).await?.ok_or_else(|| gone(&plan.key))?;
+    let put = judge(&before, &issuance, plan);
+    if !put.has_changed() {
+        return Ok((put, None));
+    }
+    update_plan(tx, plan).await?;
+    aliases::set(tx, plan).await?;
+    if issuance.may_have_credential() {
+        return Ok((put, None));
+    }
+    let issuance = Issuance::planned(plan);
+    restart(tx, now, &issuance).await?;
+    Ok((put, Some(issuance.entry())))
+}
+
+/// Tells workers and the ledger what became of a plan.
+async fn announce(
+    tx: &mut Tx,
+    now: Timestamp,
+    event_id: Uuid,
+    plan: &Plan,
+    kind: Kind,
+    also: Option<Entry>,
+    fact: Fact,
+) -> Result<(), StoreError> {
+    let (event_id, event_type) = (event_id.to_string(), kind.as_str().to_owned());
+    let body = json!({"event_id": event_id, "event_type": event_type, "plan_key": plan.key}).to_string();
+    let mut entries = vec![Entry::new(kind).plan(&plan.key).person(&plan.spec.user_identity_id)];
+    entries.extend(also);
+    let event = Event { source: OWN_SOURCE.to_owned(), event_id, event_type, occurred_at: now, fact };
+    let envelope = Envelope {
+        delivery_id: event.event_id.clone(),
+        received_at: now,
+        traceparent: None,
+        proof: None,
+        body: body.into(),
+        content: Content::Event(event),
+    };
+    entries.extend(inbox::insert(tx, now, &[envelope]).await?);
+    append(tx, now, entries).await
 }
 
 /// The source of events that Keyferry puts into its own inbox. No configured source may have this name.

@@ -86,20 +86,21 @@ impl Store {
         if rows.is_empty() {
             return Ok(0);
         }
-        let mut tx = self.db.begin_alone(AdvisoryLock::Prune).await?;
-        let mut removed = 0;
-        for row in &rows {
-            removed += u64::from(remove_plan(&mut tx, &row.text("plan_key")?, before).await?);
-        }
-        tx.commit().await?;
-        Ok(removed)
+        let keys = rows.iter().map(|row| row.text("plan_key")).collect::<Result<Vec<_>, _>>()?;
+        let remove = self.db.write_alone(AdvisoryLock::Prune, move |tx| {
+            Box::pin(async move {
+                let mut removed = 0;
+                for key in &keys {
+                    removed += u64::from(remove_plan(tx, key, before).await?);
+                }
+                Ok(removed)
+            })
+        });
+        remove.await
     }
 
-    async fn remove<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, StoreError> {
-        let mut tx = self.db.begin_alone(AdvisoryLock::Prune).await?;
-        let removed = tx.execute(sql, values).await?;
-        tx.commit().await?;
-        Ok(removed)
+    async fn remove<const N: usize>(&self, sql: &'static str, values: [Value; N]) -> Result<u64, StoreError> {
+        self.db.write_alone(AdvisoryLock::Prune, move |tx| Box::pin(tx.execute(sql, values))).await
     }
 
     /// The number of the first line that the ledger still has.

@@ -98,8 +98,8 @@ impl Store {
         let mut values = vec![Value::from(filter.after.as_deref().unwrap_or_default())];
         let mut conditions = vec!["issuances.plan_key > $1".to_owned()];
         if let Some(status) = filter.status {
-            values.push(status.as_str().into());
-            conditions.push(format!("issuances.status = ${}", values.len()));
+            // A word of the statement: without it, its plan could not be by the index on the status.
+            conditions.push(format!("issuances.status = '{}'", status.as_str()));
         }
         if let Some(id) = &filter.user_identity_id {
             values.push(id.as_str().into());
@@ -123,11 +123,11 @@ impl Store {
         }
         let sql = format!(
             "SELECT plan_key, device_id, status, acs_credential_id, issued_at FROM phone_keys \
-             WHERE plan_key IN {} ORDER BY plan_key, device_id",
-            self.db.placeholders(1, plan_keys.len())
+             WHERE plan_key {} ORDER BY plan_key, device_id",
+            self.db.among(1)
         );
-        let values = plan_keys.iter().map(|key| Value::from(*key));
-        self.db.fetch(sql, values).await?.iter().map(rows::phone_key).collect()
+        let keys: Value = plan_keys.iter().map(|key| (*key).to_owned()).collect();
+        self.db.fetch(sql, [keys]).await?.iter().map(rows::phone_key).collect()
     }
 
     /// The number of the ledger's last line; 0 before the first.
@@ -157,21 +157,21 @@ impl Store {
     }
 
     pub async fn inbox_counts(&self) -> Result<InboxCounts, StoreError> {
-        let mut tx = self.db.begin_read().await?;
         let counts = format!(
             "SELECT COUNT(CASE WHEN lease IS NULL AND attempts = 0 THEN 1 END) AS waiting, \
                     COUNT(CASE WHEN lease IS NULL AND attempts > 0 THEN 1 END) AS retrying, \
                     COUNT(lease) AS in_flight, MIN(received_at) AS oldest_received_at \
              FROM {OPEN}"
         );
-        let counts =
-            tx.fetch_one(counts, []).await?.ok_or_else(|| StoreError::Corrupt("a count without a row".to_owned()))?;
         let reasons = format!(
             "SELECT why, COUNT(*) AS times FROM {OPEN} WHERE why IS NOT NULL \
              GROUP BY why ORDER BY times DESC, why LIMIT 10"
         );
-        let reasons = tx.fetch(reasons, []).await?;
-        tx.commit().await?;
+        let read = self.db.read(move |tx| {
+            Box::pin(async move { Ok((tx.fetch_one(counts, []).await?, tx.fetch(reasons, []).await?)) })
+        });
+        let (counts, reasons) = read.await?;
+        let counts = counts.ok_or_else(|| StoreError::Corrupt("a count without a row".to_owned()))?;
         Ok(InboxCounts {
             waiting: counts.int("waiting")?,
             retrying: counts.int("retrying")?,

@@ -15,30 +15,32 @@ impl Store {
         {
             return self.end(claimed, now, outcome).await;
         }
-        let mut tx = self.db.begin().await?;
-        hold(&mut tx, claimed, now).await?;
-        for issuance in &change.issuances {
-            write_issuance(&mut tx, now, issuance).await?;
-        }
-        for phone in &change.phones {
-            write_phone(&mut tx, now, phone, change.phones_seen_at).await?;
-        }
-        for key in &change.phone_keys {
-            write_phone_key(&mut tx, now, key).await?;
-        }
-        for next in &change.looks {
-            due::write_next_look(&mut tx, next).await?;
-        }
-        let mut entries = aliases::handle_again(&mut tx, now, &change.again).await?;
-        entries.extend(change.ledger);
-        if let Some(outcome) = change.outcome {
-            let ending = Ending { claimed: claimed.clone(), now, outcome };
-            entries.extend(endings::write(&mut tx, now, &[ending]).await?.entries);
-        }
-        append(&mut tx, now, entries).await?;
-        self.commit(tx).await?;
-        Ok(())
+        let claimed = claimed.clone();
+        self.change(move |tx| Box::pin(write(tx, claimed, now, change))).await
     }
+}
+
+async fn write(tx: &mut Tx, claimed: Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
+    hold(tx, &claimed, now).await?;
+    for issuance in &change.issuances {
+        write_issuance(tx, now, issuance).await?;
+    }
+    for phone in &change.phones {
+        write_phone(tx, now, phone, change.phones_seen_at).await?;
+    }
+    for key in &change.phone_keys {
+        write_phone_key(tx, now, key).await?;
+    }
+    for next in &change.looks {
+        due::write_next_look(tx, next).await?;
+    }
+    let mut entries = aliases::handle_again(tx, now, &change.again).await?;
+    entries.extend(change.ledger);
+    if let Some(outcome) = change.outcome {
+        entries.extend(endings::write(tx, now, &[Ending { claimed, now, outcome }]).await?.entries);
+    }
+    append(tx, now, entries).await?;
+    Ok(())
 }
 
 impl Change {

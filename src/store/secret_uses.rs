@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::sql::{Row, Tx, Value, parts};
+use super::sql::{Row, Tx, Value};
 use super::{Store, StoreError};
 use crate::domain::SecretUse;
 use crate::queue::{Content, Envelope};
@@ -41,33 +41,27 @@ struct Added {
 ///
 /// The rows are those that every intake writes, so this comes shortly before the commit, and in the order of their keys.
 pub(super) async fn count(tx: &mut Tx, batch: &[Envelope]) -> Result<(), StoreError> {
-    const COLUMNS: usize = 6;
-    let added: Vec<_> = added(batch).into_iter().collect();
-    for part in parts(&added) {
-        let mut values = Vec::with_capacity(part.len() * COLUMNS);
-        for ((source, secret), added) in part {
-            values.extend([
-                Value::from(*source),
-                (*secret).into(),
-                added.events.into(),
-                added.first_used_at.into(),
-                added.last_used_at.into(),
-                added.skew.map(|skew| i64::try_from(skew.as_millis()).unwrap_or(i64::MAX)).into(),
-            ]);
-        }
-        let rows = tx.placeholders(part.len(), COLUMNS);
-        let upsert = format!(
-            "INSERT INTO secret_uses (source, secret, events, first_used_at, last_used_at, skew_ms) VALUES {rows} \
-             ON CONFLICT (source, secret) DO UPDATE SET \
-                 events = secret_uses.events + excluded.events, \
-                 first_used_at = CASE WHEN excluded.first_used_at < secret_uses.first_used_at \
-                     THEN excluded.first_used_at ELSE secret_uses.first_used_at END, \
-                 last_used_at = CASE WHEN excluded.last_used_at > secret_uses.last_used_at \
-                     THEN excluded.last_used_at ELSE secret_uses.last_used_at END, \
-                 skew_ms = CASE WHEN excluded.last_used_at >= secret_uses.last_used_at \
-                     THEN excluded.skew_ms ELSE secret_uses.skew_ms END"
-        );
-        tx.execute(upsert, values).await?;
+    const UPSERT: &str = "
+        INSERT INTO secret_uses (source, secret, events, first_used_at, last_used_at, skew_ms)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (source, secret) DO UPDATE SET
+            events = secret_uses.events + excluded.events,
+            first_used_at = CASE WHEN excluded.first_used_at < secret_uses.first_used_at
+                THEN excluded.first_used_at ELSE secret_uses.first_used_at END,
+            last_used_at = CASE WHEN excluded.last_used_at > secret_uses.last_used_at
+                THEN excluded.last_used_at ELSE secret_uses.last_used_at END,
+            skew_ms = CASE WHEN excluded.last_used_at >= secret_uses.last_used_at
+                THEN excluded.skew_ms ELSE secret_uses.skew_ms END";
+    for ((source, secret), added) in added(batch) {
+        let values = [
+            Value::from(source),
+            secret.into(),
+            added.events.into(),
+            added.first_used_at.into(),
+            added.last_used_at.into(),
+            added.skew.map(|skew| i64::try_from(skew.as_millis()).unwrap_or(i64::MAX)).into(),
+        ];
+        tx.execute(UPSERT, values).await?;
     }
     Ok(())
 }

@@ -31,15 +31,19 @@ impl Store {
             return Ok(());
         }
         let ids = lines.iter().map(|row| row.int("id")).collect::<Result<Vec<_>, _>>()?;
-        let mut tx = self.db.begin().await?;
-        let gone = format!("DELETE FROM tallies WHERE id {}", tx.among(1));
-        let removed = tx.execute(gone, [ids.into_iter().collect::<Value>()]).await?;
-        if usize::try_from(removed).ok() != Some(lines.len()) {
-            // Another process has summed up some of them in the meantime; what is removed here comes back.
-            return Ok(());
-        }
-        tx.insert("tallies", ["what", "status", "times"], sums(&lines)?).await?;
-        tx.commit().await
+        let sums = sums(&lines)?;
+        // Not all of them: another process has summed up some in the meantime, and what is removed here comes back.
+        let are_all = |is_all: &bool| *is_all;
+        let summed_up = self.db.write_if(are_all, move |tx| {
+            Box::pin(async move {
+                let gone = format!("DELETE FROM tallies WHERE id {}", tx.among(1));
+                let count = ids.len();
+                let removed = tx.execute(gone, [ids.into_iter().collect::<Value>()]).await?;
+                tx.insert("tallies", ["what", "status", "times"], sums).await?;
+                Ok::<_, StoreError>(usize::try_from(removed).ok() == Some(count))
+            })
+        });
+        summed_up.await.map(drop)
     }
 }
 

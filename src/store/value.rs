@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
 
 use super::StoreError;
+use super::statement::SqliteRow;
 
 /// A parameter. `None` keeps its type, because PostgreSQL wants to know what a NULL is a NULL of.
 #[derive(Debug, Clone)]
@@ -106,10 +106,9 @@ pub(super) enum Row {
 macro_rules! column {
     ($self:ident, $name:ident) => {
         match $self {
-            Row::Sqlite(row) => row.try_get($name),
-            Row::Postgres(row) => row.try_get($name),
+            Row::Sqlite(row) => row.get($name),
+            Row::Postgres(row) => row.try_get($name).map_err(StoreError::from),
         }
-        .map_err(StoreError::from)
     };
 }
 

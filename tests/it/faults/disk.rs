@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use keyferry::store;
 use tempfile::TempDir;
 
 use super::embedded;
@@ -14,15 +14,15 @@ use crate::support::town::Town;
 #[tokio::test]
 async fn another_process_holds_the_lock() {
     let ground = embedded();
-    let url = ground.store_url.clone();
+    let file = store::sqlite_file(&ground.store_url).expect("a file");
     let mut town = Town::on(ground).await;
     let guests = town.guests().await;
-    let mut other = SqliteConnection::connect(&url).await.expect("the file");
+    let other = rusqlite::Connection::open(file).expect("the file");
     let mut process = town.processes.pop().expect("the process");
     let trouble = async {
-        other.execute("BEGIN IMMEDIATE").await.expect("the lock");
+        other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
         process.says("webhooks could not be committed").await;
-        other.execute("ROLLBACK").await.expect("it is given back");
+        other.execute_batch("ROLLBACK").expect("it is given back");
     };
     let ((), tally) = town.under_load(&guests, trouble).await;
     assert!(tally.refused > 0, "what is not committed is not acknowledged: {tally:?}");

@@ -121,7 +121,7 @@ impl<'a> Schedule<'a> {
 
     async fn acts(&mut self) -> Result<(), String> {
         for _ in 0..ACTS {
-            let act = self.choose().await;
+            let act = self.choose();
             self.act(act).await?;
         }
         self.end_well().await
@@ -132,8 +132,8 @@ impl<'a> Schedule<'a> {
         writeln!(self.trace, "{:>9.3} {line}", at.as_secs_f64()).expect("memory");
     }
 
-    async fn choose(&mut self) -> Act {
-        let has_work = self.has_work().await;
+    fn choose(&mut self) -> Act {
+        let has_work = self.has_work();
         let mut acts = vec![(10, Act::Pass), (3, Act::Customer), (3, Act::Phone), (1, Act::Rumour)];
         if self.are_clocks_set {
             acts.push((1, Act::SetClocks));
@@ -160,9 +160,9 @@ impl<'a> Schedule<'a> {
     }
 
     /// Who has something to do now.
-    async fn has_work(&mut self) -> impl Fn(Role) -> bool + use<> {
+    fn has_work(&mut self) -> impl Fn(Role) -> bool + use<> {
         let (truth, ours) = (self.stage.now(), self.stage.times.ours());
-        let view = self.stage.view().await;
+        let view = self.stage.view();
         let looks = view.look_at.is_some_and(|at| at <= ours);
         let events = view.free_at().any(|at| at <= ours);
         let mail = self.post.next_at().is_some_and(|at| at <= truth);
@@ -257,7 +257,7 @@ impl<'a> Schedule<'a> {
                 continue;
             }
             let (truth, ours) = (self.stage.now(), self.stage.times.ours());
-            let view = self.stage.view().await;
+            let view = self.stage.view();
             let look = view.look_at.filter(|at| *at < looks_until);
             let events = view.free_at().map(|at| at.duration_since(ours));
             let mail = self.post.next_at().map(|at| at.duration_since(truth));
@@ -287,7 +287,7 @@ impl<'a> Schedule<'a> {
             let lines = self.judge.head;
             let is_idle = self.staff[place].actor.is_none();
             let role = self.staff[place].role;
-            if is_idle && (!self.has_work().await(role) || role == Role::Worker && place != FIRST_WORKER) {
+            if is_idle && (!self.has_work()(role) || role == Role::Worker && place != FIRST_WORKER) {
                 continue;
             }
             if is_idle {

@@ -75,7 +75,7 @@ impl Schedule<'_> {
                 self.staff[place].actor = Some(self.worker(process));
                 self.note(&format!("{name} begins"));
                 self.run(place).await;
-                let taken = self.stage.view().await.claims().find(|claim| self.claims.insert(*claim));
+                let taken = self.stage.view().claims().find(|claim| self.claims.insert(*claim));
                 self.staff[place].claim = taken.filter(|_| self.staff[place].actor.is_some());
                 return Ok(());
             }
@@ -165,14 +165,14 @@ impl Schedule<'_> {
         };
         self.note(&format!("{} {:?} {}{told}", self.staff[place].name, standing.side, standing.what));
         let is_stale = match self.staff[place].claim {
-            Some(claim) => self.stage.view().await.is_taken_over(claim),
+            Some(claim) => self.stage.view().is_taken_over(claim),
             None => false,
         };
         process.open(order);
         self.run(place).await;
         self.stage.desk.books.open().is_late = false;
         self.is_world_touched |= standing.side == Side::Before && desk::CHANGING.contains(&standing.what);
-        if is_stale && self.stage.ledger_head().await > self.judge.head {
+        if is_stale && self.stage.ledger_head() > self.judge.head {
             return Err(format!("{} has recorded something though its event was taken over", self.staff[place].name));
         }
         Ok(())

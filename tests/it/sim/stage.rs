@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use keyferry::clock::{Entropy, SeededEntropy};
 use keyferry::sandbox::{self, Sandbox};
 use keyferry::store::{self, Store};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, Row};
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::desk::{Books, Desk};
@@ -28,7 +28,7 @@ pub(super) struct Stage {
     pub(super) workers_store: Store,
     pub(super) bug: Option<Bug>,
     pub(super) hotel: Hotel,
-    db: SqliteConnection,
+    db: Connection,
     commits: Commits,
     view: View,
     chance: Arc<Chance>,
@@ -87,9 +87,9 @@ impl View {
     }
 }
 
-fn waiting(row: &SqliteRow) -> Waiting {
-    let free_at: Option<i64> = row.get(3);
-    Waiting { claim: (row.get(0), row.get(1)), is_claimed: row.get(2), free_at: free_at.map(time) }
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    let free_at: Option<i64> = row.get(3)?;
+    Ok(Waiting { claim: (row.get(0)?, row.get(1)?), is_claimed: row.get(2)?, free_at: free_at.map(time) })
 }
 
 fn time(millis: i64) -> Timestamp {
@@ -105,7 +105,7 @@ impl Stage {
         let path = dir.path().join("sim.db");
         let url = format!("sqlite:{}", path.display());
         store::migrate(&url).await.expect("migrations");
-        let mut db = SqliteConnection::connect(&url).await.expect("a database");
+        let db = Connection::open(&path).expect("a database");
         let times = Times::starting_at(start());
         let chance = Arc::new(Chance(Mutex::new(SeededEntropy::new(0))));
         let open = async |entropy: Arc<dyn Entropy>| {
@@ -120,7 +120,7 @@ impl Stage {
         let api_key = settings.api_key.clone();
         let sandbox = Sandbox::new(settings, Arc::new(Dial(times.clone(), Times::truth))).expect("a sandbox");
         let desk = Desk { router: sandbox.router(), api_key, books: Books::default() };
-        let tables = keep(&mut db).await;
+        let tables = keep(&db);
         let (commits, view) = (Commits::of(&path), View::default());
         let hotel = Hotel::of(&desk.world().await);
         Self { times, desk, store, workers_store, bug, hotel, db, commits, view, chance, tables, _dir: dir }
@@ -134,7 +134,7 @@ impl Stage {
         *self.desk.books.open() = super::desk::Entries::default();
         let table = |table: &String| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};");
         let tables: String = self.tables.iter().map(table).collect();
-        self.db.execute(AssertSqlSafe(format!("BEGIN IMMEDIATE; {tables} COMMIT"))).await.expect("set back");
+        self.db.execute_batch(&format!("BEGIN IMMEDIATE; {tables} COMMIT")).expect("set back");
     }
 
     /// How many transactions the store has seen.
@@ -142,23 +142,27 @@ impl Stage {
         self.commits.count()
     }
 
-    pub(super) async fn view(&mut self) -> &View {
+    pub(super) fn view(&mut self) -> &View {
         let commits = self.commits();
         if self.view.commits != commits {
             let inbox = "SELECT seq, attempts, lease IS NOT NULL, \
                          CASE WHEN state = 'due' THEN COALESCE(lease_until, due_at) END FROM inbox ORDER BY seq";
-            let inbox = sqlx::query(inbox).fetch_all(&mut self.db).await.expect("a read");
-            let inbox = inbox.iter().map(waiting).collect();
-            let look = sqlx::query_scalar("SELECT MIN(look_at) FROM issuances").fetch_one(&mut self.db);
-            let look_at = look.await.map(|millis: Option<i64>| millis.map(time)).expect("a read");
+            let mut inbox = self.db.prepare_cached(inbox).expect("a statement");
+            let inbox = inbox.query_map([], waiting).and_then(Iterator::collect).expect("a read");
+            let look_at: Option<i64> = self.one("SELECT MIN(look_at) FROM issuances");
+            let look_at = look_at.map(time);
             self.view = View { commits, inbox, look_at };
         }
         &self.view
     }
 
     /// The number of the ledger's last line.
-    pub(super) async fn ledger_head(&mut self) -> i64 {
-        sqlx::query_scalar("SELECT seq FROM ledger_head").fetch_one(&mut self.db).await.expect("a read")
+    pub(super) fn ledger_head(&self) -> i64 {
+        self.one("SELECT seq FROM ledger_head")
+    }
+
+    fn one<T: FromSql>(&self, sql: &str) -> T {
+        self.db.prepare_cached(sql).and_then(|mut read| read.query_one([], |row| row.get(0))).expect("a read")
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -167,15 +171,15 @@ impl Stage {
 }
 
 /// Keeps what a new database has in its tables; returns their names.
-async fn keep(db: &mut SqliteConnection) -> Vec<String> {
+fn keep(db: &Connection) -> Vec<String> {
     // Its reads shall not lock what others are about to write: it reads only while they stand.
-    db.execute("PRAGMA foreign_keys = OFF; PRAGMA read_uncommitted = ON").await.expect("settings");
+    db.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA read_uncommitted = ON").expect("settings");
     let named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> '_sqlx_migrations' ORDER BY name";
-    let rows = db.fetch_all(named).await.expect("a read");
-    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let mut named = db.prepare(named).expect("a statement");
+    let tables: Vec<String> = named.query_map([], |row| row.get(0)).and_then(Iterator::collect).expect("a read");
     for table in &tables {
         let keep = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
-        db.execute(AssertSqlSafe(keep)).await.expect("kept");
+        db.execute_batch(&keep).expect("kept");
     }
     tables
 }

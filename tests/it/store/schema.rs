@@ -14,8 +14,8 @@ impl Bench {
     /// SQL from behind the store's back.
     pub(crate) async fn execute(&self, sql: &'static str) {
         if self.url.starts_with("sqlite:") {
-            let pool = sqlx::SqlitePool::connect(&self.url).await.expect("a pool");
-            sqlx::query(sql).execute(&pool).await.expect("executed");
+            let file = store::sqlite_file(&self.url).expect("a file");
+            rusqlite::Connection::open(file).expect("the file").execute_batch(sql).expect("executed");
         } else {
             let pool = sqlx::PgPool::connect(&self.url).await.expect("a pool");
             sqlx::query(sql).execute(&pool).await.expect("executed");
