@@ -14,6 +14,9 @@ use super::{Patience, StoreError};
 /// How long a statement waits for a connection of the pool before it fails with a reason.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that was in use within this time is taken to be there still.
+const UNSEEN_MAX: Duration = Duration::from_secs(1);
+
 /// A server that has not answered for so long (well above `statement_timeout`) is not going to: its machine is gone, and
 /// no packet says so. TCP by itself would wait for a quarter of an hour.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -23,10 +26,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const PATIENCE: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; \
                         SET idle_in_transaction_session_timeout = '10s'";
 
-/// A statement is planned when a connection has run it a few times, and then no more for a long time: what was planned
-/// for a small table is run on a large one. Each of ours touches a few rows by their keys, and has an index for it,
-/// whatever the size: so it is to take no other way.
-const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+/// Each statement of ours touches a few rows by their keys, and has an index for it, whatever the size and the values: so
+/// it is planned once for each connection, and is to take no other way. To plan it anew for the values at hand, as
+/// PostgreSQL does while it doubts, costs more than to run it; and what was planned for a small table is run on a large one.
+const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+                     SET plan_cache_mode = force_generic_plan";
 
 /// `patience`: [`Patience::Endless`] only for migrations, which may take their time and wait for each other.
 pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience) -> Result<Db, StoreError> {
@@ -43,6 +47,16 @@ pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience)
                     }
                     Patience::Endless => Ok(()),
                 }
+            })
+        })
+        // One that was in use a moment ago is there; to ask each time would be a way there and back for every transaction.
+        .test_before_acquire(false)
+        .before_acquire(|connection, of| {
+            Box::pin(async move {
+                if of.idle_for > UNSEEN_MAX {
+                    answered(connection.ping()).await?;
+                }
+                Ok(true)
             })
         })
         // Whoever gave up waiting for an answer gives the connection back as it is.
