@@ -109,6 +109,8 @@ impl Worker {
     /// free for others once its lease has passed. Returns how many that are.
     pub async fn run(&self, shutdown: CancellationToken) -> usize {
         let mut hands = JoinSet::new();
+        // Fewer than there was room for: nothing else was due, unless it waited for what is in hand.
+        let mut came_up_short = false;
         while !shutdown.is_cancelled() {
             while let Some(ended) = hands.try_join_next() {
                 report(ended);
@@ -117,24 +119,16 @@ impl Worker {
             let room = self.pace.allowance(self.settings.concurrency.saturating_sub(in_hand), in_hand);
             // A claim that the end interrupts is rolled back, or its lease passes.
             let claiming = shutdown.run_until_cancelled(self.claim(room));
-            let claimed = if room == 0 { Vec::new() } else { claiming.await.unwrap_or_default() };
-            // Fewer than there was room for: nothing else is due, unless it waits for what is in hand.
-            let is_idle = room == 0 || u32::try_from(claimed.len()).is_ok_and(|count| count < room);
-            for event in claimed {
-                let worker = self.clone();
-                hands.spawn(async move { worker.handle_one(event).await });
-            }
-            if is_idle {
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    // What was recorded together ends together, and leaves room for as many.
-                    Some(ended) = hands.join_next() => {
-                        report(ended);
-                        tokio::task::yield_now().await;
-                    }
-                    () = self.store.arrival() => {}
-                    () = self.clock.sleep(self.settings.poll) => {}
+            if room > 0 {
+                let claimed = claiming.await.unwrap_or_default();
+                came_up_short = u32::try_from(claimed.len()).is_ok_and(|count| count < room);
+                for event in claimed {
+                    let worker = self.clone();
+                    hands.spawn(async move { worker.handle_one(event).await });
                 }
+            }
+            if room == 0 || came_up_short {
+                self.rest(&mut hands, came_up_short, &shutdown).await;
             }
         }
         let mut deadline = self.clock.sleep(self.settings.drain);
@@ -172,6 +166,34 @@ impl Worker {
                 Vec::new()
             }
         }
+    }
+
+    /// Waits until a claim may find something, or the end.
+    async fn rest(&self, hands: &mut JoinSet<()>, came_up_short: bool, shutdown: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(ended) = hands.join_next() => {
+                    report(ended);
+                    // What was recorded together ends together, and leaves room for as many.
+                    tokio::task::yield_now().await;
+                    while let Some(ended) = hands.try_join_next() {
+                        report(ended);
+                    }
+                    // Something may have waited for it. Mostly nothing has, and a look is cheaper than a claim in vain.
+                    if !came_up_short || self.is_anything_due().await {
+                        return;
+                    }
+                }
+                () = self.store.arrival() => return,
+                () = self.clock.sleep(self.settings.poll) => return,
+            }
+        }
+    }
+
+    async fn is_anything_due(&self) -> bool {
+        // What a claim has to say of a store that does not answer is said there.
+        self.store.next_due().await.map_or(true, |due| due.is_some_and(|at| at <= self.clock.now()))
     }
 
     async fn handle_one(&self, claimed: Claimed) {
