@@ -157,11 +157,10 @@ async fn contents(url: &str, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>,
 }
 
 fn unreachable(error: &StoreError, report: &mut Report) {
-    let advice = match error {
-        error if error.is_refusal() => {
-            "see whether the database exists, and whether user and password in KEYFERRY_STORE_URL are right"
-        }
-        _ => "see whether the database runs and can be reached from here, and whether KEYFERRY_STORE_URL is right",
+    let advice = if error.is_refusal() {
+        "see whether the database exists, and whether user and password in KEYFERRY_STORE_URL are right"
+    } else {
+        "see whether the database runs and can be reached from here, and whether KEYFERRY_STORE_URL is right"
     };
     report.problem(error.to_string(), advice);
 }

@@ -248,7 +248,9 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         let done = self.db.write_if(is_kept, job).await?;
-        self.growth.notify_waiters();
+        if is_kept(&done) {
+            self.growth.notify_waiters();
+        }
         Ok(done)
     }
 }

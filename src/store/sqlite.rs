@@ -73,18 +73,14 @@ impl Place {
 
     /// WAL with `synchronous=FULL`: a commit that returned is on the disk, also after a power cut.
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let flags = if self.mode == Mode::ReadOnly { OpenFlags::SQLITE_OPEN_READ_ONLY } else { flags };
         // Each connection is used by one thread at a time.
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match self.mode {
-            Mode::File => Connection::open_with_flags(&self.path, flags)?,
-            Mode::ReadOnly => {
-                let only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                Connection::open_with_flags(&self.path, only)?
-            }
-            Mode::Memory => {
-                let uri = format!("file:{}?mode=memory&cache=shared", self.path.display());
-                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
-            }
+        let connection = if self.mode == Mode::Memory {
+            let uri = format!("file:{}?mode=memory&cache=shared", self.path.display());
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(&self.path, flags)?
         };
         // Another process (a backup, a second Keyferry by mistake) may hold the lock for a moment.
         connection.busy_timeout(Duration::from_secs(5))?;
@@ -249,7 +245,10 @@ fn commit_together(tx: &mut Tx, pieces: &mut VecDeque<Piece>) {
                     let _ = tx.say("RELEASE piece");
                 }
                 None => {
-                    let _ = tx.say("ROLLBACK TO piece").and_then(|()| tx.say("RELEASE piece"));
+                    // What cannot be taken back by itself is taken back with all the rest.
+                    if tx.say("ROLLBACK TO piece").and_then(|()| tx.say("RELEASE piece")).is_err() {
+                        let _ = tx.say("ROLLBACK");
+                    }
                 }
             },
             Err(error) => drop(piece(Err(error.into()))),
