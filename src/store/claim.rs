@@ -1,8 +1,8 @@
 //! Claiming: who gets which of the due events, and for how long.
 //!
 //! Claims are one at a time in all processes. So that none takes long, whatever waits and whatever was, a claim reads
-//! two small pieces of indexes (the leases that are out, and the beginning of the line) and chooses among them here:
-//! a statement that chose by itself would be planned by what the tables held when it was prepared.
+//! two small pieces of indexes (the leases that are out, and the beginning of the line) at once and chooses among them
+//! here: a statement that chose by itself would be planned by what the tables held when it was prepared.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::domain::Fact;
 const PAGE_FOR_EACH: u32 = 4;
 const PAGE_MAX: u32 = 256;
 
-/// How often a claim looks further down the line, past those who have to wait for somebody.
-const PAGES_MAX: u32 = 3;
+/// How many such pages a claim looks at, past those who have to wait for somebody.
+const PAGES_MAX: u32 = 4;
 
 impl Store {
     /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
@@ -34,11 +34,12 @@ impl Store {
         let (entropy, in_flight_max) = (Arc::clone(&self.entropy), self.in_flight_max);
         let claim = self.db.write_alone(AdvisoryLock::Claim, move |tx| {
             Box::pin(async move {
-                let out = leases(tx, now).await?;
+                let length = limit.saturating_mul(PAGE_FOR_EACH).min(PAGE_MAX);
+                let (out, first) = look(tx, now, length).await?;
                 // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
                 let out_count = u32::try_from(out.len()).unwrap_or(u32::MAX);
                 let room = limit.min(in_flight_max.saturating_sub(out_count));
-                let chosen = Line::new(out).choose(tx, now, room).await?;
+                let chosen = Line::new(out, length).choose(tx, now, room, first).await?;
                 if chosen.is_empty() { Ok(vec![]) } else { take(tx, until, entropy.id(now), chosen).await }
             })
         });
@@ -60,25 +61,33 @@ impl Store {
     }
 }
 
-/// Ends the leases that have passed; returns the subjects of those that are out.
-async fn leases(tx: &mut Tx, now: Timestamp) -> Result<Vec<Option<String>>, StoreError> {
-    let rows = tx.fetch("SELECT seq, subject, lease_until FROM inbox WHERE lease IS NOT NULL", []).await?;
-    let (mut out, mut passed) = (Vec::new(), Vec::new());
-    for row in &rows {
-        if row.time("lease_until")? <= now {
-            passed.push(row.int("seq")?);
-        } else {
-            out.push(row.opt_text("subject")?);
+/// The subjects of the leases that are out, and the first page of the line, after an end to the leases that have passed.
+async fn look(tx: &mut Tx, now: Timestamp, length: u32) -> Result<(Vec<Option<String>>, Vec<Row>), StoreError> {
+    const BOTH: &str = "
+        SELECT seq, subject, lease_until, '' AS fact, 0 AS attempts, 0 AS due_at FROM inbox WHERE lease IS NOT NULL
+        UNION ALL
+        SELECT * FROM (SELECT seq, subject, lease_until, fact, attempts, due_at FROM inbox
+                       WHERE state = 'due' AND lease IS NULL AND due_at <= $1 ORDER BY due_at, seq LIMIT $2) AS line
+        ORDER BY due_at, seq";
+    loop {
+        let (mut out, mut passed, mut line) = (Vec::new(), Vec::new(), Vec::new());
+        for row in tx.fetch(BOTH, [Value::from(now), length.into()]).await? {
+            match row.opt_time("lease_until")? {
+                Some(until) if until <= now => passed.push(row.int("seq")?),
+                Some(_) => out.push(row.opt_text("subject")?),
+                None => line.push(row),
+            }
         }
-    }
-    if !passed.is_empty() {
+        if passed.is_empty() {
+            return Ok((out, line));
+        }
         let end = format!(
             "UPDATE inbox SET lease = NULL, lease_until = NULL WHERE seq {} AND lease_until <= $2",
             tx.among(1)
         );
         tx.execute(end, [passed.into_iter().collect(), Value::from(now)]).await?;
+        // Their events stand in the line again.
     }
-    Ok(out)
 }
 
 /// Takes out leases on what was chosen, which maps each event to its twins.
@@ -113,39 +122,46 @@ struct Line {
     reports: HashMap<String, (i64, String)>,
     /// How far the line was looked at: `due_at` and `seq`.
     seen: (i64, i64),
+    /// How much of it one look takes in.
+    length: u32,
 }
 
 impl Line {
-    fn new(out: Vec<Option<String>>) -> Self {
+    fn new(out: Vec<Option<String>>, length: u32) -> Self {
         Self {
             busy: out.into_iter().flatten().collect(),
             chosen: HashMap::new(),
             reports: HashMap::new(),
             seen: (i64::MIN, 0),
+            length,
         }
     }
 
-    /// Chooses up to `room` events, each with its [twins](Claimed::twins).
-    async fn choose(mut self, tx: &mut Tx, now: Timestamp, room: u32) -> Result<HashMap<i64, Vec<i64>>, StoreError> {
-        let length = room.saturating_mul(PAGE_FOR_EACH).min(PAGE_MAX);
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        for _ in 0..PAGES_MAX {
-            if self.chosen.len() >= room {
-                break;
-            }
-            let page = self.page(tx, now, length).await?;
+    /// Chooses up to `room` events, each with its [twins](Claimed::twins), from `first` on.
+    async fn choose(
+        mut self,
+        tx: &mut Tx,
+        now: Timestamp,
+        room: u32,
+        first: Vec<Row>,
+    ) -> Result<HashMap<i64, Vec<i64>>, StoreError> {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let (room, length) = (count(room), count(self.length));
+        let mut page = first;
+        for number in 1..=PAGES_MAX {
             for row in &page {
                 self.look_at(row, room)?;
             }
-            if page.len() < usize::try_from(length).unwrap_or(usize::MAX) {
+            if number == PAGES_MAX || self.chosen.len() >= room || page.len() < length {
                 break;
             }
+            page = self.page(tx, now).await?;
         }
         Ok(self.chosen)
     }
 
     /// What stands next in the line.
-    async fn page(&self, tx: &mut Tx, now: Timestamp, length: u32) -> Result<Vec<Row>, StoreError> {
+    async fn page(&self, tx: &mut Tx, now: Timestamp) -> Result<Vec<Row>, StoreError> {
         let page = format!(
             "SELECT seq, subject, fact, attempts, due_at FROM inbox \
              WHERE state = 'due' AND lease IS NULL AND due_at <= $1 AND (due_at, seq) > ($2, $3) \
@@ -155,7 +171,7 @@ impl Line {
         );
         let (due_at, seq) = self.seen;
         let busy = self.busy.iter().cloned().collect();
-        tx.fetch(page, [now.into(), Value::from(due_at), seq.into(), busy, length.into()]).await
+        tx.fetch(page, [now.into(), Value::from(due_at), seq.into(), busy, self.length.into()]).await
     }
 
     fn look_at(&mut self, row: &Row, room: usize) -> Result<(), StoreError> {
