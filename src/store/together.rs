@@ -46,8 +46,7 @@ impl<Q: Clone, A> Together<Q, A> {
                 },
                 turn = self.turn.lock() => turn,
             };
-            // Those who are about to ask as well are let in.
-            tokio::task::yield_now().await;
+            self.let_in().await;
             let waiting = mem::take(&mut *self.waiting());
             if !waiting.is_empty() {
                 let (questions, gives): (Vec<Q>, Vec<_>) = waiting.into_iter().map(|it| (it.question, it.give)).unzip();
@@ -56,6 +55,18 @@ impl<Q: Clone, A> Together<Q, A> {
             drop(turn);
             if let Ok(answer) = take.await {
                 return answer;
+            }
+        }
+    }
+
+    /// Lets those who are about to ask as well come in, for as long as they do.
+    async fn let_in(&self) {
+        let mut there = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let before = mem::replace(&mut there, self.waiting().len());
+            if there <= before {
+                return;
             }
         }
     }

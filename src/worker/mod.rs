@@ -68,6 +68,10 @@ impl Default for Settings {
 /// Callers beside the handlings: checks of plans that are put, and the like.
 const OTHER_CALLERS_MAX: u32 = 64;
 
+/// Where more is due than there is room for: how long room that has become free waits until there is half of all, since a
+/// claim of many costs little more than a claim of one. A call to a provider takes many times as long.
+const COMPANY: SignedDuration = SignedDuration::from_millis(4);
+
 /// A cheap handle; clones do the same work.
 #[derive(Clone)]
 pub struct Worker {
@@ -168,8 +172,11 @@ impl Worker {
         }
     }
 
-    /// Waits until a claim may find something, or the end.
+    /// Waits until a claim may find something and is worth its while, or the end.
     async fn rest(&self, hands: &mut JoinSet<()>, came_up_short: bool, shutdown: &CancellationToken) {
+        let half = usize::try_from(self.settings.concurrency / 2).unwrap_or(usize::MAX);
+        let mut enough = self.clock.sleep(self.settings.poll);
+        let mut is_in_company = false;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -180,13 +187,20 @@ impl Worker {
                     while let Some(ended) = hands.try_join_next() {
                         report(ended);
                     }
-                    // Something may have waited for it. Mostly nothing has, and a look is cheaper than a claim in vain.
-                    if !came_up_short || self.is_anything_due().await {
+                    if came_up_short {
+                        // Something may have waited for it. Mostly nothing has, and a look is cheaper than a claim in vain.
+                        if self.is_anything_due().await {
+                            return;
+                        }
+                    } else if hands.len() <= half {
                         return;
+                    } else if !is_in_company {
+                        is_in_company = true;
+                        enough = self.clock.sleep(COMPANY);
                     }
                 }
-                () = self.store.arrival() => return,
-                () = self.clock.sleep(self.settings.poll) => return,
+                () = self.store.arrival(), if came_up_short => return,
+                () = &mut enough => return,
             }
         }
     }
