@@ -9,6 +9,7 @@ mod order;
 mod pace;
 mod pause;
 mod reports;
+mod room;
 mod sweep;
 mod trouble;
 mod unknown;

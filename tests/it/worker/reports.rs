@@ -22,7 +22,7 @@ on_both_stores!(
 const ISSUED: (Status, [KeyStatus; 1]) = (Status::Issued, [KeyStatus::Issued]);
 
 /// A guest whose phone has its key. Returns the credential.
-async fn issued(story: &Story<'_>, index: usize) -> String {
+pub(super) async fn issued(story: &Story<'_>, index: usize) -> String {
     let name = format!("booking-{index}");
     let stay = story.stay_of(index).await;
     story.put(&name, &stay).await;
@@ -34,7 +34,7 @@ async fn issued(story: &Story<'_>, index: usize) -> String {
     story.issuance(&name).await.acs_credential_id.expect("a credential")
 }
 
-async fn told(story: &Story<'_>, what: &str, times: usize, acs_credential_id: &str) {
+pub(super) async fn told(story: &Story<'_>, what: &str, times: usize, acs_credential_id: &str) {
     for n in 0..times {
         story.comes_in(&format!("{what}-{n}"), changed(acs_credential_id)).await;
     }
