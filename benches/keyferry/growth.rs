@@ -99,7 +99,7 @@ async fn a_turn(store: &Store, size: Size, turn: usize) -> anyhow::Result<[f64; 
     };
     let mut began = Instant::now();
     let until = clock::add(now, jiff::SignedDuration::from_secs(15));
-    let claimed = store.claim(SystemClock.now(), until, 16).await?;
+    let claimed = store.claim(SystemClock.now(), until, 16).await?.events;
     let claim = lap(&mut began);
     for claimed in &claimed {
         let change = Change { outcome: Some(Outcome::Done), ..Change::default() };

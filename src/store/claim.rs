@@ -21,6 +21,14 @@ const PAGE_MAX: u32 = 256;
 /// How many such pages a claim looks at, past those who have to wait for somebody.
 const PAGES_MAX: u32 = 4;
 
+/// What was handed out.
+#[derive(Debug, Default)]
+pub struct Claim {
+    pub events: Vec<Claimed>,
+    /// Whether something due may have been left: for want of room, or because somebody is at another event of its subject.
+    pub is_one_left: bool,
+}
+
 impl Store {
     /// Hands out up to `limit` due events, the longest due first and one per subject, each under a lease until `until`;
     /// fewer where the leases of all processes would be too many. Leases that have passed are free again.
@@ -30,7 +38,7 @@ impl Store {
     ///
     /// A later event of a subject may overtake one that waits for its retry: the final state does not depend on their
     /// order, and a revocation must not wait behind a creation that fails.
-    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>, StoreError> {
+    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Claim, StoreError> {
         let (entropy, in_flight_max) = (Arc::clone(&self.entropy), self.in_flight_max);
         let claim = self.db.write_alone(AdvisoryLock::Claim, move |tx| {
             Box::pin(async move {
@@ -39,8 +47,9 @@ impl Store {
                 // Only a claim makes leases, and claims are one at a time: this count can be too high, and never too low.
                 let out_count = u32::try_from(out.len()).unwrap_or(u32::MAX);
                 let room = limit.min(in_flight_max.saturating_sub(out_count));
-                let chosen = Line::new(out, length).choose(tx, now, room, first).await?;
-                if chosen.is_empty() { Ok(vec![]) } else { take(tx, until, entropy.id(now), chosen).await }
+                let (chosen, is_one_left) = Line::new(out, length).choose(tx, now, room, first).await?;
+                let events = if chosen.is_empty() { vec![] } else { take(tx, until, entropy.id(now), chosen).await? };
+                Ok(Claim { events, is_one_left })
             })
         });
         claim.await
@@ -124,6 +133,7 @@ struct Line {
     seen: (i64, i64),
     /// How much of it one look takes in.
     length: u32,
+    is_one_left: bool,
 }
 
 impl Line {
@@ -134,19 +144,22 @@ impl Line {
             reports: HashMap::new(),
             seen: (i64::MIN, 0),
             length,
+            is_one_left: false,
         }
     }
 
-    /// Chooses up to `room` events, each with its [twins](Claimed::twins), from `first` on.
+    /// Chooses up to `room` events, each with its [twins](Claimed::twins), from `first` on; and whether one may be left.
     async fn choose(
         mut self,
         tx: &mut Tx,
         now: Timestamp,
         room: u32,
         first: Vec<Row>,
-    ) -> Result<HashMap<i64, Vec<i64>>, StoreError> {
+    ) -> Result<(HashMap<i64, Vec<i64>>, bool), StoreError> {
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let (room, length) = (count(room), count(self.length));
+        // Those beyond the first page are not all seen.
+        self.is_one_left = first.len() >= length;
         let mut page = first;
         for number in 1..=PAGES_MAX {
             for row in &page {
@@ -157,7 +170,7 @@ impl Line {
             }
             page = self.page(tx, now).await?;
         }
-        Ok(self.chosen)
+        Ok((self.chosen, self.is_one_left))
     }
 
     /// What stands next in the line.
@@ -177,22 +190,26 @@ impl Line {
     fn look_at(&mut self, row: &Row, room: usize) -> Result<(), StoreError> {
         let (seq, subject) = (row.int("seq")?, row.opt_text("subject")?);
         self.seen = (row.int("due_at")?, seq);
+        let has_room = self.chosen.len() < room;
         let Some(subject) = subject else {
-            if self.chosen.len() < room {
+            if has_room {
                 self.chosen.insert(seq, vec![]);
             }
+            self.is_one_left |= !has_room;
             return Ok(());
         };
         let fact = row.text("fact")?;
-        if let Some((first, said)) = self.reports.get(&subject) {
-            if *said == fact && row.int("attempts")? == 0 {
+        match self.reports.get(&subject) {
+            Some((first, said)) if *said == fact && row.int("attempts")? == 0 => {
                 self.chosen.entry(*first).or_default().push(seq);
             }
-        } else if self.chosen.len() < room && self.busy.insert(subject.clone()) {
-            self.chosen.insert(seq, vec![]);
-            if serde_json::from_str::<Fact>(&fact).is_ok_and(|fact| fact.is_report()) {
-                self.reports.insert(subject, (seq, fact));
+            None if has_room && self.busy.insert(subject.clone()) => {
+                self.chosen.insert(seq, vec![]);
+                if serde_json::from_str::<Fact>(&fact).is_ok_and(|fact| fact.is_report()) {
+                    self.reports.insert(subject, (seq, fact));
+                }
             }
+            _ => self.is_one_left = true,
         }
         Ok(())
     }

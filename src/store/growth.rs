@@ -86,7 +86,7 @@ async fn a_day(plans: u32) -> Vec<(&'static str, u64)> {
     let events = events.into_iter().map(|(id, fact)| told(id, fact, clock)).collect();
     effort!("take in", store.take_in(events));
     let (now, until) = (clock.now(), clock::add(clock.now(), jiff::SignedDuration::from_secs(15)));
-    let claimed = effort!("claim", store.claim(now, until, 64));
+    let claimed = effort!("claim", store.claim(now, until, 64)).events;
     assert_eq!(claimed.len(), 2);
     let done = || Change { outcome: Some(Outcome::Done), ..Change::default() };
     effort!("record", store.record(&claimed[0], now, done()));

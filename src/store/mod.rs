@@ -46,6 +46,7 @@ use lookups::Lookups;
 use sql::{Db, Job, Tx, Value};
 use sqlite::Sqlite;
 
+pub use claim::Claim;
 pub use due::NextLook;
 pub use inspect::{Inspection, inspect, sqlite_file};
 pub use migrate::{SchemaState, migrate};

@@ -5,19 +5,32 @@ use jiff::Timestamp;
 use super::endings::{self, Ending};
 use super::sql::{Tx, Value};
 use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due};
-use crate::domain::{Issuance, Phone, PhoneKey};
+use crate::domain::{Issuance, Outcome, Phone, PhoneKey};
 
 impl Store {
     /// A change that is nothing but an outcome shares its transaction with others that are recorded at the same time.
     pub async fn record(&self, claimed: &Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {
-        if let Change { outcome: Some(outcome), .. } = &change
-            && change.is_only_an_outcome()
-        {
-            return self.end(claimed, now, outcome).await;
+        let frees_others = frees_others(claimed, &change);
+        match &change {
+            Change { outcome: Some(outcome), .. } if change.is_only_an_outcome() => {
+                self.end(claimed, now, outcome).await?;
+            }
+            _ => {
+                let claimed = claimed.clone();
+                self.change(move |tx| Box::pin(write(tx, claimed, now, change))).await?;
+            }
         }
-        let claimed = claimed.clone();
-        self.change(move |tx| Box::pin(write(tx, claimed, now, change))).await
+        if frees_others {
+            self.arrivals.notify_one();
+        }
+        Ok(())
     }
+}
+
+/// Whether events stand in the line afterwards that did not before, or that were to end with this one.
+fn frees_others(claimed: &Claimed, change: &Change) -> bool {
+    let has_ended_well = matches!(change.outcome, None | Some(Outcome::Done | Outcome::Ignored { .. }));
+    !change.again.is_empty() || (!claimed.twins.is_empty() && !has_ended_well)
 }
 
 async fn write(tx: &mut Tx, claimed: Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {

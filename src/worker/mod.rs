@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use crate::clock::{self, Clock, Entropy};
 use crate::domain::{Backoff, Fact, Outcome, Rhythm};
 use crate::provider::Provider;
-use crate::store::{Change, Claimed, RecordError, Store, StoreError};
+use crate::store::{Change, Claim, Claimed, RecordError, Store, StoreError};
 use classify::Trouble;
 use pace::{Pace, Paced};
 
@@ -113,26 +113,25 @@ impl Worker {
     /// free for others once its lease has passed. Returns how many that are.
     pub async fn run(&self, shutdown: CancellationToken) -> usize {
         let mut hands = JoinSet::new();
-        // Fewer than there was room for: nothing else was due, unless it waited for what is in hand.
-        let mut came_up_short = false;
+        let mut last = Last::default();
         while !shutdown.is_cancelled() {
             while let Some(ended) = hands.try_join_next() {
                 report(ended);
             }
             let in_hand = u32::try_from(hands.len()).unwrap_or(u32::MAX);
             let room = self.pace.allowance(self.settings.concurrency.saturating_sub(in_hand), in_hand);
-            // A claim that the end interrupts is rolled back, or its lease passes.
-            let claiming = shutdown.run_until_cancelled(self.claim(room));
             if room > 0 {
-                let claimed = claiming.await.unwrap_or_default();
-                came_up_short = u32::try_from(claimed.len()).is_ok_and(|count| count < room);
-                for event in claimed {
+                // A claim that the end interrupts is rolled back, or its lease passes.
+                let claim = shutdown.run_until_cancelled(self.claim(room)).await.unwrap_or_default();
+                let is_full = u32::try_from(claim.events.len()).is_ok_and(|count| count >= room);
+                last = Last { is_full, is_one_left: claim.is_one_left };
+                for event in claim.events {
                     let worker = self.clone();
                     hands.spawn(async move { worker.handle_one(event).await });
                 }
             }
-            if room == 0 || came_up_short {
-                self.rest(&mut hands, came_up_short, &shutdown).await;
+            if room == 0 || !last.is_full {
+                self.rest(&mut hands, last, &shutdown).await;
             }
         }
         let mut deadline = self.clock.sleep(self.settings.drain);
@@ -155,25 +154,25 @@ impl Worker {
         let now = self.clock.now();
         let until = clock::add(now, self.settings.lease);
         let room = self.pace.allowance(self.settings.concurrency, 0);
-        let claimed = if room == 0 { Vec::new() } else { self.store.claim(now, until, room).await? };
-        let count = claimed.len();
-        futures_util::future::join_all(claimed.into_iter().map(|event| self.handle_one(event))).await;
+        let claim = if room == 0 { Claim::default() } else { self.store.claim(now, until, room).await? };
+        let count = claim.events.len();
+        futures_util::future::join_all(claim.events.into_iter().map(|event| self.handle_one(event))).await;
         Ok(count)
     }
 
-    async fn claim(&self, room: u32) -> Vec<Claimed> {
+    async fn claim(&self, room: u32) -> Claim {
         let now = self.clock.now();
         match self.store.claim(now, clock::add(now, self.settings.lease), room).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "the inbox cannot be read; trying again");
-                Vec::new()
+                Claim::default()
             }
         }
     }
 
     /// Waits until a claim may find something and is worth its while, or the end.
-    async fn rest(&self, hands: &mut JoinSet<()>, came_up_short: bool, shutdown: &CancellationToken) {
+    async fn rest(&self, hands: &mut JoinSet<()>, last: Last, shutdown: &CancellationToken) {
         let half = usize::try_from(self.settings.concurrency / 2).unwrap_or(usize::MAX);
         let mut enough = self.clock.sleep(self.settings.poll);
         let mut is_in_company = false;
@@ -187,27 +186,19 @@ impl Worker {
                     while let Some(ended) = hands.try_join_next() {
                         report(ended);
                     }
-                    if came_up_short {
-                        // Something may have waited for it. Mostly nothing has, and a look is cheaper than a claim in vain.
-                        if self.is_anything_due().await {
-                            return;
+                    if last.is_full && hands.len() > half {
+                        if !is_in_company {
+                            is_in_company = true;
+                            enough = self.clock.sleep(COMPANY);
                         }
-                    } else if hands.len() <= half {
+                    } else if last.is_full || last.is_one_left {
                         return;
-                    } else if !is_in_company {
-                        is_in_company = true;
-                        enough = self.clock.sleep(COMPANY);
                     }
                 }
-                () = self.store.arrival(), if came_up_short => return,
+                () = self.store.arrival(), if !last.is_full => return,
                 () = &mut enough => return,
             }
         }
-    }
-
-    async fn is_anything_due(&self) -> bool {
-        // What a claim has to say of a store that does not answer is said there.
-        self.store.next_due().await.map_or(true, |due| due.is_some_and(|at| at <= self.clock.now()))
     }
 
     async fn handle_one(&self, claimed: Claimed) {
@@ -297,6 +288,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// What is known of the line since the last claim.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// As many were handed out as there was room for: more may be due.
+    is_full: bool,
+    /// Something due has to wait for what is in hand. If not, only what arrives or falls due can be handed out next.
+    is_one_left: bool,
 }
 
 /// One event in hand: what its handlers see of the worker.

@@ -207,7 +207,7 @@ impl Office {
     pub(super) async fn work(&self, outcome: Outcome) {
         let now = self.bench.clock.now();
         let until = clock::add(now, SignedDuration::from_secs(15));
-        for claimed in self.bench.store.claim(now, until, 100).await.expect("claimed") {
+        for claimed in self.bench.store.claim(now, until, 100).await.expect("claimed").events {
             let change = Change { outcome: Some(outcome.clone()), ..Change::default() };
             self.bench.store.record(&claimed, now, change).await.expect("recorded");
         }
@@ -243,7 +243,7 @@ impl Office {
         self.receive(&format!("registered-{key}")).await;
         let now = self.bench.clock.now();
         let claimed = self.bench.store.claim(now, clock::add(now, SignedDuration::from_secs(15)), 1).await;
-        let claimed = claimed.expect("claimed").remove(0);
+        let claimed = claimed.expect("claimed").events.remove(0);
         self.bench.store.record(&claimed, now, change).await.expect("recorded");
     }
 }

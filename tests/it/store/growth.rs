@@ -63,7 +63,7 @@ async fn a_day(store: &Store, bench: &Bench, plans: u32, day: u32) {
         events.map(|(n, fact)| envelope(&format!("new-{day}-{n}"), "acs_credential.issued", fact, bench.now()));
     store.take_in(events.collect()).await.expect("taken in");
     let until = keyferry::clock::add(bench.now(), jiff::SignedDuration::from_secs(15));
-    for claimed in store.claim(bench.now(), until, 64).await.expect("claimed") {
+    for claimed in store.claim(bench.now(), until, 64).await.expect("claimed").events {
         let change = Change { outcome: Some(Outcome::Done), ..Change::default() };
         store.record(&claimed, bench.now(), change).await.expect("recorded");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use keyferry::domain::{Fact, Outcome, Person};
 use keyferry::queue::{Content, Envelope, Inbox as _};
@@ -28,6 +29,7 @@ on_both_stores!(
     twins_of_what_is_tried_again_or_lost_have_their_own_turn,
     what_ends_at_the_same_time_is_recorded_together_and_each_under_its_own_lease,
     a_crowd_at_the_head_of_the_line_holds_up_nobody_else,
+    a_claim_says_whether_somebody_was_left_in_the_line,
 );
 
 async fn an_event_is_kept_once_however_often_it_comes(bench: Bench) {
@@ -216,7 +218,7 @@ async fn many_claimers_never_share_an_event(bench: Bench) {
     let claims = others.iter().cycle().take(12).map(|store| store.claim(now, until, 3));
     let mut claimed = Vec::new();
     for claim in futures_util::future::join_all(claims).await {
-        claimed.extend(claim.expect("a claim"));
+        claimed.extend(claim.expect("a claim").events);
     }
     let mut people: Vec<_> = claimed.iter().map(|event| event.fact.as_ref().expect("a fact").subject()).collect();
     people.sort();
@@ -330,4 +332,32 @@ async fn a_crowd_at_the_head_of_the_line_holds_up_nobody_else(bench: Bench) {
     bench.advance_seconds(1);
     bench.accept(vec![registered("e1", "joe", bench.now()), registered("e2", "ann", bench.now())]).await;
     assert_eq!(bench.claim(64).await.len(), 3, "each person once");
+}
+
+async fn a_claim_says_whether_somebody_was_left_in_the_line(bench: Bench) {
+    let now = bench.now();
+    let claim = async |limit: u32| {
+        let until = keyferry::clock::add(bench.now(), SignedDuration::from_secs(15));
+        let claim = bench.store.claim(bench.now(), until, limit).await.expect("a claim");
+        (claim.events, claim.is_one_left)
+    };
+    assert_eq!(claim(10).await, (vec![], false));
+    bench.accept(vec![registered("a1", "jane", now), registered("a2", "jane", now), registered("b", "joe", now)]).await;
+    let (first, is_one_left) = claim(10).await;
+    assert!(is_one_left, "jane's second waits for her first");
+    assert_eq!(claim(10).await, (vec![], true), "and still does");
+    bench.end(&first[0], Outcome::Done).await;
+    assert!(matches!(claim(10).await, (second, false) if ids(&second) == ["a2"]));
+
+    bench.accept(["c", "d", "e"].map(|person| registered(person, person, now)).into()).await;
+    assert!(claim(2).await.1, "there was no room for the third");
+    assert!(!claim(1).await.1);
+
+    bench.accept(vec![reported("r1", "f", &bench), reported("r2", "f", &bench)]).await;
+    bench.store.arrival().await;
+    let (reports, is_one_left) = claim(10).await;
+    assert!(!is_one_left, "the second ends with the first");
+    let why = "the provider is down".to_owned();
+    bench.end(&reports[0], Outcome::Retry { after: SignedDuration::from_secs(30), why }).await;
+    assert_eq!(bench.store.arrival().now_or_never(), Some(()), "unless that has to be tried again");
 }

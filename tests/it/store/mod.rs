@@ -61,7 +61,7 @@ impl Bench {
 
     async fn claim(&self, limit: u32) -> Vec<Claimed> {
         let until = keyferry::clock::add(self.now(), SignedDuration::from_secs(15));
-        self.store.claim(self.now(), until, limit).await.expect("claimed")
+        self.store.claim(self.now(), until, limit).await.expect("claimed").events
     }
 
     async fn end(&self, claimed: &Claimed, outcome: Outcome) {

@@ -274,15 +274,15 @@ async fn all_processes_together_have_no_more_in_hand_than_allowed(bench: Bench) 
     let (one, other) = (bench.store.clone().with_in_flight_max(2), bench.other_process().await.with_in_flight_max(2));
     let (now, until) = (story.now(), keyferry::clock::add(story.now(), story.settings.lease));
     let (first, second) = tokio::join!(one.claim(now, until, 2), other.claim(now, until, 2));
-    let (first, second) = (first.expect("claimed"), second.expect("claimed"));
+    let (first, second) = (first.expect("claimed").events, second.expect("claimed").events);
     assert_eq!(first.len() + second.len(), 2);
-    assert_eq!(one.claim(now, until, 10).await.expect("claimed"), []);
+    assert_eq!(one.claim(now, until, 10).await.expect("claimed").events, []);
     let done = keyferry::store::Change { outcome: Some(keyferry::domain::Outcome::Done), ..Default::default() };
     one.record(first.first().or(second.first()).expect("one"), now, done).await.expect("recorded");
-    assert_eq!(other.claim(now, until, 10).await.expect("claimed").len(), 1);
+    assert_eq!(other.claim(now, until, 10).await.expect("claimed").events.len(), 1);
     story.pass(story.settings.lease);
     assert_eq!(
-        one.claim(story.now(), until, 10).await.expect("claimed").len(),
+        one.claim(story.now(), until, 10).await.expect("claimed").events.len(),
         2,
         "leases that passed are out no more"
     );

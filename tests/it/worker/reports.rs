@@ -40,7 +40,7 @@ pub(super) async fn told(story: &Story<'_>, what: &str, times: usize, acs_creden
     }
 }
 
-async fn ends(story: &Story<'_>, what: &str, times: usize) -> Vec<usize> {
+pub(super) async fn ends(story: &Story<'_>, what: &str, times: usize) -> Vec<usize> {
     let lines = story.bench.store.ledger(0, 10_000).await.expect("a ledger");
     let ends_of = |event_id: &str| {
         let about = lines.iter().filter(|line| line.event_id.as_deref() == Some(event_id));

@@ -1,21 +1,23 @@
 //! Room: when the next events are taken in hand, if more are due than there are hands.
 
-use std::time::Duration;
-
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
-use keyferry::worker::Settings;
+use keyferry::provider::ProviderError;
+use keyferry::worker::{Settings, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
 use super::line::{Gate, Side};
-use super::reports::{issued, told};
-use super::{Story, staff};
+use super::reports::{ends, issued, told};
+use super::{Story, registered, staff};
 use crate::support::db::Bench;
 use crate::support::{on_both_stores, wait};
 
-on_both_stores!(the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where_the_others_take_long);
+on_both_stores!(
+    the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where_the_others_take_long,
+    what_waits_for_another_is_taken_when_that_has_ended,
+);
 
 /// One more guest of the hotel.
 async fn books_in(story: &Story<'_>, number: usize) {
@@ -28,6 +30,10 @@ async fn books_in(story: &Story<'_>, number: usize) {
         "user_identity_id": person["user_identity"]["user_identity_id"],
     });
     story.seam("/acs/users/create", &guest).await;
+}
+
+async fn work_until(worker: Worker, end: CancellationToken) -> usize {
+    worker.run(end).await
 }
 
 async fn is_taken(gate: &Gate, what: &str, meanwhile: impl Fn()) {
@@ -56,10 +62,7 @@ async fn the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where
     let (line, worker) = staff(&bench, bench.other_process().await, &story.client, &settings, Life::endless());
     let calls: Vec<Gate> = (0..EVENTS).map(|_| line.waits(Side::Before, "list_credentials")).collect();
     let end = CancellationToken::new();
-    let working = tokio::spawn({
-        let end = end.clone();
-        async move { worker.run(end).await }
-    });
+    let working = tokio::spawn(work_until(worker, end.clone()));
     for call in &calls[..4] {
         is_taken(call, "as many as there are hands", || {}).await;
     }
@@ -81,7 +84,36 @@ async fn the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where
         call.open();
     }
     end.cancel();
-    let unfinished = tokio::time::timeout(Duration::from_secs(60), working).await.expect("in time").expect("no panic");
+    let unfinished = tokio::time::timeout(wait::DEADLINE, working).await.expect("in time").expect("no panic");
     assert_eq!(unfinished, 0);
     story.ends_with(EVENTS).await;
+}
+
+/// The clock stands still: nothing here is found by looking again after a time. One person's events end one after the
+/// other; and what was to end with another of the same has its own turn where that one has to wait.
+async fn what_waits_for_another_is_taken_when_that_has_ended(bench: Bench) {
+    let story = Story::new(&bench).await;
+    let credential = issued(&story, 0).await;
+    let stay = story.stay_of(1).await;
+    for device_id in 0..2 {
+        story.comes_in(&format!("registered-anew-{device_id}"), registered(&stay, &device_id.to_string())).await;
+    }
+    told(&story, "told", 2, &credential).await;
+    let (line, worker) = staff(&bench, bench.other_process().await, &story.client, &story.settings, Life::endless());
+    let why = "no connection: Connection refused".to_owned();
+    let away = ProviderError::Transient { call: "/acs/credentials/list", why, retry_after: None };
+    line.says(Side::Before, "list_credentials", away);
+    let end = CancellationToken::new();
+    let working = tokio::spawn(work_until(worker, end.clone()));
+
+    let ended = async |what: &'static str, expected: [usize; 2]| {
+        wait::until(what, async || (*ends(&story, what, 2).await == expected).then_some(())).await;
+    };
+    ended("registered-anew", [1, 1]).await;
+    ended("told", [0, 1]).await;
+
+    end.cancel();
+    let unfinished = tokio::time::timeout(wait::DEADLINE, working).await.expect("in time").expect("no panic");
+    assert_eq!(unfinished, 0);
+    story.ends_with(1).await;
 }
