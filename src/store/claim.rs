@@ -133,6 +133,7 @@ struct Line {
     seen: (i64, i64),
     /// How much of it one look takes in.
     length: u32,
+    /// Whether something stands in it that is not handed out now.
     is_one_left: bool,
 }
 
