@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use super::sql::Db;
 use super::{Patience, StoreError};
@@ -59,11 +59,17 @@ pub(super) async fn connect(url: &str, connections_max: u32, patience: Patience)
                 Ok(true)
             })
         })
-        // Whoever gave up waiting for an answer gives the connection back as it is.
-        .after_release(|connection, _| Box::pin(async move { answered(connection.ping()).await.map(|()| true) }))
+        .after_release(|connection, _| Box::pin(answered(is_free(connection))))
         .connect_with(options)
         .await?;
     Ok(Db::Postgres(pool))
+}
+
+/// Whether a connection is in no transaction, by the server's word. Whoever gives up waiting for an answer gives it back as
+/// it is; and a `BEGIN` with more behind it that failed has begun all the same, which sqlx does not know. In a transaction
+/// that has failed this fails too; in one that goes on, `now()` is when that began.
+async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT now() = statement_timestamp()").fetch_one(connection).await
 }
 
 /// The server's answer, unless it stays silent. On the heap, since every step of a handling waits for one.
