@@ -19,6 +19,14 @@ pub enum Outcome {
     Park { why: String },
 }
 
+impl Outcome {
+    /// The event needs no other handling, and neither do those that report the very same.
+    #[must_use]
+    pub fn has_ended_well(&self) -> bool {
+        matches!(self, Self::Done | Self::Ignored { .. })
+    }
+}
+
 /// Exponential backoff with jitter, held between `base` and `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {

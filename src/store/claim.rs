@@ -195,8 +195,9 @@ impl Line {
         let Some(subject) = subject else {
             if has_room {
                 self.chosen.insert(seq, vec![]);
+            } else {
+                self.is_one_left = true;
             }
-            self.is_one_left |= !has_room;
             return Ok(());
         };
         let fact = row.text("fact")?;

@@ -118,7 +118,7 @@ impl Next {
     fn of(now: Timestamp, claimed: &Claimed, outcome: &Outcome) -> Self {
         let ended = |state, why: Option<&String>| Self::Ended { state, why: why.cloned() };
         match outcome {
-            Outcome::Done | Outcome::Ignored { .. } if is_look(claimed) => Self::Gone,
+            outcome if outcome.has_ended_well() && is_look(claimed) => Self::Gone,
             Outcome::Done => ended("done", None),
             Outcome::Ignored { why } => ended("ignored", Some(why)),
             Outcome::Park { why } => ended("parked", Some(why)),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::endings::{self, Ending};
 use super::sql::{Tx, Value};
 use super::{Change, Claimed, RecordError, Store, StoreError, aliases, append, due};
-use crate::domain::{Issuance, Outcome, Phone, PhoneKey};
+use crate::domain::{Issuance, Phone, PhoneKey};
 
 impl Store {
     /// A change that is nothing but an outcome shares its transaction with others that are recorded at the same time.
@@ -29,8 +29,8 @@ impl Store {
 
 /// Whether events stand in the line afterwards that did not before, or that were to end with this one.
 fn frees_others(claimed: &Claimed, change: &Change) -> bool {
-    let has_ended_well = matches!(change.outcome, None | Some(Outcome::Done | Outcome::Ignored { .. }));
-    !change.again.is_empty() || (!claimed.twins.is_empty() && !has_ended_well)
+    let leaves_twins = !claimed.twins.is_empty() && change.outcome.as_ref().is_some_and(|it| !it.has_ended_well());
+    leaves_twins || !change.again.is_empty()
 }
 
 async fn write(tx: &mut Tx, claimed: Claimed, now: Timestamp, change: Change) -> Result<(), RecordError> {

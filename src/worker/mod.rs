@@ -265,8 +265,7 @@ impl Worker {
                 "parked"
             }
         };
-        let has_ended_well = matches!(outcome, Outcome::Done | Outcome::Ignored { .. });
-        let twins = if has_ended_well { claimed.twins.len() } else { 0 };
+        let twins = if outcome.has_ended_well() { claimed.twins.len() } else { 0 };
         let ended = 1 + u64::try_from(twins).unwrap_or_default();
         let change = Change { outcome: Some(outcome), ..Change::default() };
         match self.store.record(claimed, self.clock.now(), change).await {

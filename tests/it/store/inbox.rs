@@ -1,12 +1,15 @@
 //! The inbox: once each, one at a time per person, and only for as long as the lease holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
+use keyferry::clock::SystemEntropy;
 use keyferry::domain::{Fact, Outcome, Person};
 use keyferry::queue::{Content, Envelope, Inbox as _};
-use keyferry::store::{Change, RecordError, Settled};
+use keyferry::store::{Change, RecordError, Settled, Store};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::{envelope, ids, registered};
 use crate::support::db::Bench;
@@ -337,8 +340,7 @@ async fn a_crowd_at_the_head_of_the_line_holds_up_nobody_else(bench: Bench) {
 async fn a_claim_says_whether_somebody_was_left_in_the_line(bench: Bench) {
     let now = bench.now();
     let claim = async |limit: u32| {
-        let until = keyferry::clock::add(bench.now(), SignedDuration::from_secs(15));
-        let claim = bench.store.claim(bench.now(), until, limit).await.expect("a claim");
+        let claim = bench.whole_claim(limit).await;
         (claim.events, claim.is_one_left)
     };
     assert_eq!(claim(10).await, (vec![], false));
@@ -360,4 +362,18 @@ async fn a_claim_says_whether_somebody_was_left_in_the_line(bench: Bench) {
     let why = "the provider is down".to_owned();
     bench.end(&reports[0], Outcome::Retry { after: SignedDuration::from_secs(30), why }).await;
     assert_eq!(bench.store.arrival().now_or_never(), Some(()), "unless that has to be tried again");
+}
+
+#[tokio::test]
+async fn a_claim_that_is_not_let_in_leaves_a_connection_that_can_be_used() {
+    let bench = Bench::postgres().await;
+    let entropy = Arc::new(SystemEntropy);
+    let store = Store::open(&bench.url, 1, Arc::new(bench.clock.clone()), entropy).await.expect("a store");
+    let mut holder = PgConnection::connect(&bench.url).await.expect("a connection");
+    // The lock of all claims, held by a worker that stands still.
+    holder.execute("SELECT pg_advisory_lock(x'6b660001'::bigint)").await.expect("locked");
+    let until = keyferry::clock::add(bench.now(), SignedDuration::from_secs(15));
+    let refused = store.claim(bench.now(), until, 1).await.expect_err("it is not let in");
+    assert!(refused.to_string().contains("lock timeout"), "{refused}");
+    assert_eq!(store.inbox_counts().await.expect("the only connection works").waiting, 0);
 }

@@ -12,7 +12,7 @@ mod secret_uses;
 use jiff::{SignedDuration, Timestamp};
 use keyferry::domain::{Event, Fact, Outcome, Person, Plan, PlanSpec};
 use keyferry::queue::{Content, Envelope, Inbox as _};
-use keyferry::store::{Change, Claimed};
+use keyferry::store::{Change, Claim, Claimed};
 
 use crate::support::db::Bench;
 
@@ -60,8 +60,12 @@ impl Bench {
     }
 
     async fn claim(&self, limit: u32) -> Vec<Claimed> {
+        self.whole_claim(limit).await.events
+    }
+
+    async fn whole_claim(&self, limit: u32) -> Claim {
         let until = keyferry::clock::add(self.now(), SignedDuration::from_secs(15));
-        self.store.claim(self.now(), until, limit).await.expect("claimed").events
+        self.store.claim(self.now(), until, limit).await.expect("claimed")
     }
 
     async fn end(&self, claimed: &Claimed, outcome: Outcome) {

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use keyferry::provider::ProviderError;
 use keyferry::worker::{Settings, Worker};
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
@@ -32,8 +33,27 @@ async fn books_in(story: &Story<'_>, number: usize) {
     story.seam("/acs/users/create", &guest).await;
 }
 
-async fn work_until(worker: Worker, end: CancellationToken) -> usize {
-    worker.run(end).await
+/// A worker at work until its end is announced.
+struct Working {
+    end: CancellationToken,
+    task: JoinHandle<usize>,
+}
+
+impl Working {
+    fn begin(worker: Worker) -> Self {
+        let end = CancellationToken::new();
+        let task = tokio::spawn({
+            let end = end.clone();
+            async move { worker.run(end).await }
+        });
+        Self { end, task }
+    }
+
+    async fn leaves_nothing_unfinished(self) {
+        self.end.cancel();
+        let unfinished = tokio::time::timeout(wait::DEADLINE, self.task).await.expect("in time").expect("no panic");
+        assert_eq!(unfinished, 0);
+    }
 }
 
 async fn is_taken(gate: &Gate, what: &str, meanwhile: impl Fn()) {
@@ -61,8 +81,7 @@ async fn the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where
     let poll = settings.poll;
     let (line, worker) = staff(&bench, bench.other_process().await, &story.client, &settings, Life::endless());
     let calls: Vec<Gate> = (0..EVENTS).map(|_| line.waits(Side::Before, "list_credentials")).collect();
-    let end = CancellationToken::new();
-    let working = tokio::spawn(work_until(worker, end.clone()));
+    let working = Working::begin(worker);
     for call in &calls[..4] {
         is_taken(call, "as many as there are hands", || {}).await;
     }
@@ -83,9 +102,7 @@ async fn the_next_are_taken_when_half_of_the_hands_are_free_and_one_by_one_where
     for call in &calls[3..] {
         call.open();
     }
-    end.cancel();
-    let unfinished = tokio::time::timeout(wait::DEADLINE, working).await.expect("in time").expect("no panic");
-    assert_eq!(unfinished, 0);
+    working.leaves_nothing_unfinished().await;
     story.ends_with(EVENTS).await;
 }
 
@@ -103,8 +120,7 @@ async fn what_waits_for_another_is_taken_when_that_has_ended(bench: Bench) {
     let why = "no connection: Connection refused".to_owned();
     let away = ProviderError::Transient { call: "/acs/credentials/list", why, retry_after: None };
     line.says(Side::Before, "list_credentials", away);
-    let end = CancellationToken::new();
-    let working = tokio::spawn(work_until(worker, end.clone()));
+    let working = Working::begin(worker);
 
     let ended = async |what: &'static str, expected: [usize; 2]| {
         wait::until(what, async || (*ends(&story, what, 2).await == expected).then_some(())).await;
@@ -112,8 +128,6 @@ async fn what_waits_for_another_is_taken_when_that_has_ended(bench: Bench) {
     ended("registered-anew", [1, 1]).await;
     ended("told", [0, 1]).await;
 
-    end.cancel();
-    let unfinished = tokio::time::timeout(wait::DEADLINE, working).await.expect("in time").expect("no panic");
-    assert_eq!(unfinished, 0);
+    working.leaves_nothing_unfinished().await;
     story.ends_with(1).await;
 }
